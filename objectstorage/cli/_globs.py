@@ -1,0 +1,67 @@
+"""Patterns over keys: `*` and `?` stop at `/`, `**` crosses it, all else is itself."""
+
+from __future__ import annotations
+
+import re
+from argparse import Namespace
+from collections.abc import Callable, Iterator
+
+from objectstorage.cli._parser import Parser
+from objectstorage.cli._session import Place
+from objectstorage.errors import ErrNotExist
+from objectstorage.storage import ObjectInfo
+
+__all__ = ["add_filters", "compile_glob", "expand", "filters"]
+
+_TOKENS = re.compile(r"\*\*/|\*\*|\*|\?|[^*?]+")
+_WILD = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+
+
+def compile_glob(pattern: str) -> re.Pattern[str]:
+    """The pattern for `fullmatch` on a key.
+
+    >>> glob = compile_glob("logs/**/*.txt")
+    >>> [bool(glob.fullmatch(key)) for key in ("logs/a.txt", "logs/x/y/b.txt", "logs/[a]")]
+    [True, True, False]
+    """
+    return re.compile(
+        "".join(_WILD.get(token) or re.escape(token) for token in _TOKENS.findall(pattern)),
+        re.DOTALL,
+    )
+
+
+def expand(place: Place) -> Iterator[ObjectInfo]:
+    """The objects whose key matches the place's; `ErrNotExist` if there are none."""
+    pattern = place.key
+    glob = compile_glob(pattern)
+    prefix = re.split(r"[*?]", pattern, maxsplit=1)[0]
+    found = False
+    for info in place.store.list(prefix):
+        if glob.fullmatch(info.key):
+            found = True
+            yield info
+    if not found:
+        raise ErrNotExist("no key matches", key=pattern, operation="glob", storage=place.store.url)
+
+
+def add_filters(parser: Parser) -> None:
+    """The options that `filters` reads."""
+    group = parser.add_argument_group(
+        "filters, with -r",
+        "Patterns of the name below the folder: * and ? stop at /, ** crosses it.",
+    )
+    group.add_argument("--include", metavar="GLOB", action="append", default=[], help="only these")
+    group.add_argument("--exclude", metavar="GLOB", action="append", default=[], help="not these")
+
+
+def filters(args: Namespace) -> Callable[[str], bool]:
+    """Whether a name below the folder is wanted: by --include and --exclude."""
+    include = [compile_glob(pattern) for pattern in args.include]
+    exclude = [compile_glob(pattern) for pattern in args.exclude]
+
+    def wanted(name: str) -> bool:
+        if include and not any(glob.fullmatch(name) for glob in include):
+            return False
+        return not any(glob.fullmatch(name) for glob in exclude)
+
+    return wanted

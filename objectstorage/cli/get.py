@@ -1,0 +1,131 @@
+"""Fetch an object into a file, or with -r what is below a folder into a folder.
+
+A file appears whole or not at all. With -r nothing is written outside of DST:
+a key whose name would lead there, or through a symbolic link, is refused and
+named; the others are fetched, and the exit code is 1.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from objectstorage.cli._folders import Target
+from objectstorage.cli._globs import add_filters, filters
+from objectstorage.cli._jobs import Record, add_jobs, run_jobs, run_one, summary
+from objectstorage.cli._listing import below, totals
+from objectstorage.cli._output import Output, Refused, Usage
+from objectstorage.cli._parser import Parser
+from objectstorage.cli._progress import Progress
+from objectstorage.cli._session import Place, Session, is_address
+from objectstorage.storage import ObjectInfo
+
+_CHUNK = 1024 * 1024
+
+
+def configure(parser: Parser) -> None:
+    """The options of `get`."""
+    parser.operands("SRC", "DST")
+    parser.add_argument("-r", "--recursive", action="store_true", help="all below a folder")
+    add_jobs(parser)
+    add_filters(parser)
+
+
+def run(args: Namespace, session: Session, out: Output) -> None:
+    """Fetch; see the module."""
+    source, target = args.operands
+    if is_address(target):
+        raise Usage(f"get writes files; 'objectstorage cp' copies to {target!r}")
+    place = session.place(source)
+    if args.recursive:
+        if target == "-":
+            raise Usage("-r needs a folder to write to, not '-'")
+        _get_folder(args, place, target, out)
+    else:
+        _get_one(place, target, out)
+
+
+def _get_one(place: Place, target: str, out: Output) -> None:
+    path = _local_path(place.key, target)
+
+    def work(key: str) -> Record:
+        if path is None:
+            info = _copy_to(sys.stdout.buffer, place, progress)
+        elif os.path.exists(path) and not os.path.isfile(path):
+            # a device or a pipe: a rename would replace it
+            with open(path, "wb") as file:
+                info = _copy_to(file, place, progress)
+        else:
+            info = place.store.download(key, path, progress=progress.report())
+        return _record(info, place)
+
+    if path is None:
+        # standard output is the object's; there is no place for a record
+        with Progress(out, "get") as progress:
+            work(place.key)
+        return
+    with Progress(out, "get", count=1) as progress:
+        run_one(place.key, work, out, progress)
+
+
+def _local_path(key: str, target: str) -> str | None:
+    """The file to write, None for standard output."""
+    if target == "-":
+        return None
+    if not (target.endswith("/") or os.path.isdir(target)):
+        return target
+    name = key.rpartition("/")[2]
+    if name in ("", ".", ".."):
+        raise Refused(f"{key!r} ends in no file name; give one instead of {target!r}")
+    if not os.path.isdir(target):
+        os.makedirs(target)
+    return os.path.join(target, name)
+
+
+def _copy_to(file: BinaryIO, place: Place, progress: Progress) -> ObjectInfo:
+    with place.store.open(place.key) as reader:
+        progress.size = reader.info.size
+        for chunk in iter(lambda: reader.read(_CHUNK), b""):
+            file.write(chunk)
+            progress.add(len(chunk))
+        return reader.info
+
+
+def _get_folder(args: Namespace, place: Place, target: str, out: Output) -> None:
+    wanted = filters(args)
+    prefix = place.folder
+    size, count = totals(place, wanted, out)
+
+    def work(info: ObjectInfo) -> Record:
+        name = info.key[len(prefix) :]
+        if info.size == 0 and (name.endswith("/") or not name):
+            # an empty object that stands for a folder, as some tools make them
+            if name:
+                folder.make_folder(name[:-1])
+            return _record(info, place)
+        with place.store.open(info.key) as reader:
+            folder.write(name, reader.info.size, chunks(reader))
+            return _record(reader.info, place)
+
+    def chunks(reader: BinaryIO) -> Iterator[bytes]:
+        while chunk := reader.read(_CHUNK):
+            yield chunk
+            progress.add(len(chunk))
+
+    with Target(target) as folder, Progress(out, "get", size=size, count=count) as progress:
+        items = below(place, wanted)
+        run_jobs(items, work, jobs=args.jobs, out=out, progress=progress)
+    summary(out, "fetched", progress)
+
+
+def _record(info: ObjectInfo, place: Place) -> Record:
+    return {
+        "operation": "get",
+        "key": info.key,
+        "size": info.size,
+        "etag": info.etag,
+        "storage": place.store.url,
+    }
