@@ -98,7 +98,7 @@ class Target:
         parent = self._folder(folders, name)
         temporary = f".objectstorage-{secrets.token_hex(8)}.part"
         try:
-            self._check_leaf(parent, leaf, name)
+            self._check_leaf(parent, leaf)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
             fd = os.open(temporary, flags, 0o666, dir_fd=parent)
             try:
@@ -127,10 +127,7 @@ class Target:
         segments = name.split("/")
         for segment in segments:
             if segment in ("", ".", ".."):
-                raise Refused(
-                    f"{name!r} is not fetched: the segment {segment!r} names no file below "
-                    f"{self._root!r}"
-                )
+                raise Refused(f"the segment {segment!r} names no file below {self._root!r}")
         return segments
 
     def _folder(self, segments: list[str], name: str) -> int:
@@ -141,7 +138,7 @@ class Target:
                 below = self._open_folder(fd, segment)
             except OSError as exc:
                 if _is_link(fd, segment):
-                    raise self._through_link(name, segment) from exc
+                    raise self._through_link(segment) from exc
                 raise self._named(exc, name) from exc
             finally:
                 os.close(fd)
@@ -160,20 +157,20 @@ class Target:
             pass  # another thread was first
         return os.open(segment, _FOLDER | os.O_NOFOLLOW, dir_fd=fd)
 
-    def _check_leaf(self, parent: int, leaf: str, name: str) -> None:
+    def _check_leaf(self, parent: int, leaf: str) -> None:
         try:
             mode = os.stat(leaf, dir_fd=parent, follow_symlinks=False).st_mode
         except FileNotFoundError:
             return
         if stat.S_ISLNK(mode):
-            raise self._through_link(name, leaf)
+            raise self._through_link(leaf)
         if stat.S_ISDIR(mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if not stat.S_ISREG(mode):
-            raise Refused(f"{name!r} is not fetched: {leaf!r} is there and no regular file")
+            raise Refused(f"{leaf!r} is in {self._root!r} already, and is no regular file")
 
-    def _through_link(self, name: str, segment: str) -> Refused:
-        return Refused(f"{name!r} is not fetched: {segment!r} in {self._root!r} is a symbolic link")
+    def _through_link(self, segment: str) -> Refused:
+        return Refused(f"{segment!r} in {self._root!r} is a symbolic link")
 
     def _named(self, exc: OSError, name: str) -> OSError:
         """The same error, naming the whole path instead of its last segment."""

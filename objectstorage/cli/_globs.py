@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from objectstorage.cli._parser import Parser
 from objectstorage.cli._session import Place
 from objectstorage.errors import ErrNotExist
 from objectstorage.storage import ObjectInfo
 
-__all__ = ["add_filters", "compile_glob", "expand", "filters"]
+__all__ = ["add_filters", "compile_glob", "expand", "filters", "objects"]
 
 _TOKENS = re.compile(r"\*\*/|\*\*|\*|\?|[^*?]+")
 _WILD = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
@@ -42,6 +42,16 @@ def expand(place: Place) -> Iterator[ObjectInfo]:
             yield info
     if not found:
         raise ErrNotExist("no key matches", key=pattern, operation="glob", storage=place.store.url)
+
+
+def objects(places: Iterable[Place], *, glob: bool) -> Iterator[Place]:
+    """The places themselves, or with `glob` those whose keys match theirs."""
+    for place in places:
+        if glob:
+            for info in expand(place):
+                yield Place(place.store, info.key)
+        else:
+            yield place
 
 
 def add_filters(parser: Parser) -> None:

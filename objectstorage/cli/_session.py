@@ -140,7 +140,7 @@ def find_root(path: str) -> tuple[str, str]:
         folder = os.path.dirname(path.rstrip("/")) or "/"
         raise Usage(
             f"no store holds {path!r}: no folder above it has a {_MARKER} marker; "
-            f"name the root, as in --store posix://{folder}, and give bare keys"
+            f"name the root, as in --store posix://{quote(folder)}, and give bare keys"
         )
     return roots[0], path[len(roots[0]) + 1 :]
 

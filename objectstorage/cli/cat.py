@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from argparse import ArgumentTypeError, Namespace
 
-from objectstorage.cli._globs import expand
+from objectstorage.cli._globs import objects
 from objectstorage.cli._jobs import in_turn
 from objectstorage.cli._output import Output
 from objectstorage.cli._parser import Parser
@@ -38,8 +38,6 @@ def _range(text: str) -> tuple[int, int | None]:
 def run(args: Namespace, session: Session, out: Output) -> None:
     """Write each object, or the range of it."""
     places = session.places(*args.operands)
-    if args.glob:
-        places = [Place(p.store, info.key) for p in places for info in expand(p)]
 
     def work(place: Place) -> None:
         if args.range is None:
@@ -49,7 +47,7 @@ def run(args: Namespace, session: Session, out: Output) -> None:
             start, end = args.range
             _cat_range(place, start, end, out)
 
-    in_turn(places, work, out, several=len(places) > 1)
+    in_turn(objects(places, glob=args.glob), work, out, several=args.glob or len(places) > 1)
 
 
 def _cat_range(place: Place, start: int, end: int | None, out: Output) -> None:

@@ -100,6 +100,12 @@ def _get_folder(args: Namespace, place: Place, target: str, out: Output) -> None
     size, count = totals(place, wanted, out)
 
     def work(info: ObjectInfo) -> Record:
+        try:
+            return fetch(info)
+        except Refused as exc:
+            raise Refused(f"{info.key!r} is not fetched: {exc}") from exc
+
+    def fetch(info: ObjectInfo) -> Record:
         name = info.key[len(prefix) :]
         if info.size == 0 and (name.endswith("/") or not name):
             # an empty object that stands for a folder, as some tools make them

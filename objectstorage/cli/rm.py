@@ -8,10 +8,10 @@ from __future__ import annotations
 from argparse import Namespace
 from itertools import islice
 
-from objectstorage.cli._globs import add_filters, expand, filters
+from objectstorage.cli._globs import add_filters, filters, objects
 from objectstorage.cli._jobs import in_turn, summary
 from objectstorage.cli._listing import below, totals
-from objectstorage.cli._output import Output, Refused
+from objectstorage.cli._output import Output, Refused, Usage
 from objectstorage.cli._parser import Parser
 from objectstorage.cli._progress import Progress
 from objectstorage.cli._session import Place, Session
@@ -36,6 +36,8 @@ def configure(parser: Parser) -> None:
 def run(args: Namespace, session: Session, out: Output) -> None:
     """Delete; see the module."""
     places = session.places(*args.operands)
+    if args.glob and args.recursive:
+        raise Usage("--glob with ** deletes on all levels; leave -r out")
     for place in places:
         if args.recursive and not place.key and not args.force:
             raise Refused(f"this would delete all of {place.store.url}; say --force if it is meant")
@@ -51,9 +53,11 @@ def run(args: Namespace, session: Session, out: Output) -> None:
     def folder(place: Place) -> None:
         _delete_folder(place, args, out)
 
-    if args.glob:
-        places = [Place(p.store, info.key) for p in places for info in expand(p)]
-    in_turn(places, folder if args.recursive else single, out, several=len(places) > 1)
+    if args.recursive:
+        in_turn(places, folder, out, several=len(places) > 1)
+    else:
+        several = args.glob or len(places) > 1
+        in_turn(objects(places, glob=args.glob), single, out, several=several)
 
 
 def _delete_folder(place: Place, args: Namespace, out: Output) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from objectstorage.cli._globs import expand
+from objectstorage.cli._globs import objects
 from objectstorage.cli._jobs import in_turn
 from objectstorage.cli._output import Output
 from objectstorage.cli._parser import Parser
@@ -21,8 +21,6 @@ def configure(parser: Parser) -> None:
 def run(args: Namespace, session: Session, out: Output) -> None:
     """Print each object's facts."""
     places = session.places(*args.operands)
-    if args.glob:
-        places = [Place(p.store, info.key) for p in places for info in expand(p)]
     shown = 0
 
     def work(place: Place) -> None:
@@ -37,7 +35,7 @@ def run(args: Namespace, session: Session, out: Output) -> None:
         for line in _lines(info, place):
             out.line(line)
 
-    in_turn(places, work, out, several=len(places) > 1)
+    in_turn(objects(places, glob=args.glob), work, out, several=args.glob or len(places) > 1)
 
 
 def _record(info: ObjectInfo, place: Place) -> dict[str, object]:
