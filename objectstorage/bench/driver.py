@@ -1,0 +1,161 @@
+"""Running workers side by side, and what they record.
+
+A driver runs every worker's loop at once and waits for all of them. Threads
+are one; the loop of a coroutine driver differs from `_work` by its awaits.
+"""
+
+from __future__ import annotations
+
+import threading
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterator
+from itertools import islice
+from time import perf_counter
+from typing import Protocol
+
+from objectstorage.bench.workloads import Operation
+
+__all__ = ["Driver", "Pace", "Record", "drive_threads"]
+
+
+class Record:
+    """What one worker saw: raw samples, in seconds."""
+
+    def __init__(self) -> None:
+        self.latencies: dict[str, array[float]] = {}
+        self.ends = array("d")
+        self.first_bytes = array("d")
+        self.errors: Counter[str] = Counter()
+        self.bytes = 0
+        self.items = 0
+        self.exhausted = False
+
+    @property
+    def memory(self) -> int:
+        """Bytes that the samples take."""
+        arrays = [*self.latencies.values(), self.ends, self.first_bytes]
+        return sum(len(samples) * samples.itemsize for samples in arrays)
+
+
+class Pace:
+    """When a round starts and ends, and when each operation is due.
+
+    seconds: how long; None for no end but `count`'s.
+    count: operations in all, dealt out to the workers; None for no limit.
+    rate: operations a second in all; None for one after the other.
+    """
+
+    def __init__(
+        self, workers: int, *, seconds: float | None, count: int | None, rate: float | None
+    ) -> None:
+        self.workers = workers
+        self.rate = rate
+        self.seconds = float("inf") if seconds is None else seconds
+        self._count = count
+        self.start = self.end = 0.0
+        self.stop = threading.Event()
+        self._barrier = threading.Barrier(workers, action=self._begin)
+
+    def _begin(self) -> None:
+        self.start = perf_counter()
+        self.end = self.start + self.seconds
+
+    def wait(self) -> None:
+        """Until every worker is there."""
+        self._barrier.wait()
+
+    def abort(self) -> None:
+        """Let every worker end after its current operation."""
+        self.stop.set()
+        self._barrier.abort()
+
+    def limit(self, worker: int) -> int | None:
+        """How many operations a worker does at most."""
+        if self._count is None:
+            return None
+        return len(range(worker, self._count, self.workers))
+
+    def due(self, worker: int, n: int) -> float:
+        """When a worker's nth operation starts; the workers take turns."""
+        assert self.rate is not None
+        return self.start + (n * self.workers + worker) / self.rate
+
+
+class Driver(Protocol):
+    """Runs every worker of a round, and returns when all have ended.
+
+    After an exception, KeyboardInterrupt included, no worker is running either.
+    """
+
+    def __call__(
+        self, operations: Callable[[int], Iterator[Operation]], pace: Pace, records: list[Record]
+    ) -> None:
+        """Worker n runs `operations(n)` at that pace and fills `records[n]`."""
+
+
+def drive_threads(
+    operations: Callable[[int], Iterator[Operation]], pace: Pace, records: list[Record]
+) -> None:
+    """One thread a worker; what a worker's own code raises is raised here."""
+    failures: list[BaseException] = []
+
+    def main(worker: int) -> None:
+        try:
+            _work(operations(worker), pace, worker, records[worker])
+        except threading.BrokenBarrierError:
+            pass  # another worker failed, or the run was interrupted
+        except BaseException as exc:
+            failures.append(exc)
+            pace.abort()
+
+    threads = [
+        threading.Thread(target=main, args=(worker,), name=f"bench-{worker}", daemon=True)
+        for worker in range(pace.workers)
+    ]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    except BaseException:
+        pace.abort()
+        for thread in threads:
+            if thread.ident is not None:
+                thread.join()
+        raise
+    if failures:
+        raise failures[0]
+
+
+def _work(operations: Iterator[Operation], pace: Pace, worker: int, record: Record) -> None:
+    clock, stop, latencies = perf_counter, pace.stop, record.latencies
+    limit = pace.limit(worker)
+    pace.wait()
+    start, end, paced = pace.start, pace.end, pace.rate is not None
+    for n, (kind, call, args, check) in enumerate(islice(operations, limit)):
+        if paced:
+            due = pace.due(worker, n)
+            if due >= end or (due > clock() and stop.wait(due - clock())):
+                return
+            began = due
+        else:
+            began = clock()
+        if began >= end or stop.is_set():
+            return
+        try:
+            result = call(*args)
+            ended = clock()
+            moved = check(result)
+        except Exception as exc:
+            record.errors[type(exc).__name__] += 1
+            continue
+        if kind not in latencies:
+            latencies[kind] = array("d")
+        latencies[kind].append(ended - began)
+        record.ends.append(ended - start)
+        record.bytes += moved.bytes
+        record.items += moved.items
+        if moved.first_byte is not None:
+            record.first_bytes.append(moved.first_byte - began)
+    record.exhausted = True

@@ -1,0 +1,188 @@
+"""What a run found, and its JSON lines.
+
+The first line says what was run and where, each further one is one cell, on one
+layer, in one repeat. Times are in seconds, sizes in bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from objectstorage.bench.config import Cell
+from objectstorage.bench.stats import median
+from objectstorage.errors import ErrBadRequest
+
+__all__ = ["METRICS", "SCHEMA", "Report", "Result", "load"]
+
+SCHEMA = 1
+"""Counts up whenever a line's meaning changes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """One cell on one layer, measured once.
+
+    latency: per kind of operation, and "all": min, max and the percentiles that
+        the number of samples allows.
+    first_byte: the same for the time to a streamed body's first bytes.
+    cpu_seconds: the client's, all its threads.
+    peak_memory: what was resident beyond the start, the samples left out;
+        None where the system can't tell.
+    client_bound: the client's CPU, or its pace, was the limit, not the store.
+    skipped: why nothing was measured, else None.
+    """
+
+    layer: str
+    workload: str
+    size: int
+    concurrency: int
+    repeat: int
+    operations: int = 0
+    items: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+    latency: dict[str, dict[str, float]] = field(default_factory=dict)
+    first_byte: dict[str, float] = field(default_factory=dict)
+    per_second: list[int] = field(default_factory=list)
+    cpu_seconds: float = 0.0
+    peak_memory: int | None = None
+    errors: dict[str, int] = field(default_factory=dict)
+    retries: int | None = None
+    client_bound: bool = False
+    skipped: str | None = None
+
+    @property
+    def cell(self) -> Cell:
+        """What it is compared by."""
+        return Cell(self.workload, self.size, self.concurrency)
+
+    def metric(self, name: str) -> float | None:
+        """One of `METRICS`; None if this result does not have it."""
+        if not self.operations or not self.seconds:
+            return None
+        if name == "throughput":
+            return self.items / self.seconds
+        if name == "cpu":
+            return self.cpu_seconds / self.items or None
+        if name == "memory":
+            return self.peak_memory or None
+        return self.latency.get("all", {}).get(name)
+
+
+METRICS = {
+    "throughput": True,
+    "p50": False,
+    "p90": False,
+    "p95": False,
+    "p99": False,
+    "p99.9": False,
+    "cpu": False,
+    "memory": False,
+}
+"""What results are compared by, and whether more of it is better.
+
+Throughput is objects a second, `cpu` client seconds an object, the percentiles
+are of an operation.
+"""
+
+
+@dataclass
+class Report:
+    """One run: what was asked for, where, and every result."""
+
+    run: str
+    config: dict[str, Any]
+    environment: dict[str, Any]
+    stores: dict[str, str]
+    """Layer to store URL."""
+    results: list[Result] = field(default_factory=list)
+    left: int = 0
+    """Objects that could not be deleted again."""
+
+    @property
+    def layers(self) -> list[str]:
+        """The layers, in the order they were given."""
+        return list(self.stores)
+
+    def cells(self) -> dict[tuple[str, Cell], list[Result]]:
+        """The repeats of each layer and cell, what was skipped left out."""
+        found: dict[tuple[str, Cell], list[Result]] = {}
+        for result in self.results:
+            if result.skipped is None:
+                found.setdefault((result.layer, result.cell), []).append(result)
+        return found
+
+    def samples(self, layer: str, cell: Cell, metric: str) -> list[float]:
+        """One number a repeat."""
+        values = [result.metric(metric) for result in self.cells().get((layer, cell), [])]
+        return [value for value in values if value is not None]
+
+    def median(self, layer: str, cell: Cell, metric: str) -> float | None:
+        """The median over the repeats, None if none has it."""
+        samples = self.samples(layer, cell, metric)
+        return median(samples) if samples else None
+
+    def header(self) -> str:
+        """The first line."""
+        return _line(
+            {
+                "schema": SCHEMA,
+                "type": "run",
+                "run": self.run,
+                "config": self.config,
+                "environment": self.environment,
+                "stores": self.stores,
+            }
+        )
+
+    def lines(self) -> Iterator[str]:
+        """All lines, without line ends."""
+        yield self.header()
+        for result in self.results:
+            yield result_line(result)
+
+
+def result_line(result: Result) -> str:
+    """One result as a line."""
+    return _line({"schema": SCHEMA, "type": "result", **asdict(result)})
+
+
+def _line(record: dict[str, Any]) -> str:
+    return json.dumps(record, separators=(",", ":"), allow_nan=False)
+
+
+def load(lines: Iterable[str]) -> Report:
+    """A run from its lines; `ErrBadRequest` for anything else."""
+    report: Report | None = None
+    known = {f.name for f in fields(Result)}
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+            if record["schema"] != SCHEMA:
+                raise ErrBadRequest(
+                    f"line {number} has schema {record['schema']!r}, this version reads {SCHEMA}"
+                )
+            if record["type"] == "run":
+                if report is not None:
+                    raise ErrBadRequest(f"line {number} begins a second run")
+                report = Report(
+                    record["run"], record["config"], record["environment"], record["stores"]
+                )
+            elif record["type"] == "result" and report is not None:
+                report.results.append(
+                    Result(**{name: value for name, value in record.items() if name in known})
+                )
+            else:
+                raise ErrBadRequest(f"line {number} is no part of a benchmark's results")
+        except (ValueError, KeyError, TypeError, AttributeError) as exc:
+            if isinstance(exc, ErrBadRequest):
+                raise
+            raise ErrBadRequest(f"line {number} is no line of benchmark results") from exc
+    if report is None:
+        raise ErrBadRequest("there are no benchmark results in it")
+    return report

@@ -1,0 +1,205 @@
+"""Runs cells, layers taking turns, and cleans up behind itself."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import secrets
+from array import array
+from collections import Counter
+from collections.abc import Callable, Sequence
+from time import process_time
+
+from objectstorage.bench.config import Cell, Config, environment
+from objectstorage.bench.driver import Driver, Pace, Record, drive_threads
+from objectstorage.bench.memory import peak_memory, reset_peak, resident_memory
+from objectstorage.bench.results import Report, Result
+from objectstorage.bench.stats import per_second, percentiles
+from objectstorage.bench.targets import Target
+from objectstorage.bench.workloads import WORKLOADS, Site, Workload
+from objectstorage.bench.workspace import Workspace
+from objectstorage.errors import ErrUnsupported
+
+__all__ = ["run"]
+
+# Of one CPU: above it the client computes more than it waits.
+_BUSY = 0.9
+# Of the operations asked for by a rate: below it the client, or the store
+# behind its concurrency, did not keep up.
+_KEPT_UP = 0.95
+
+
+def run(
+    targets: Sequence[Target],
+    config: Config,
+    *,
+    driver: Driver = drive_threads,
+    report: Report | None = None,
+    on_result: Callable[[Result], None] = lambda result: None,
+) -> Report:
+    """Measure every cell on every target, in turns (A B A B …), and clean up.
+
+    Each target gets a fresh prefix. What was written there is deleted again,
+    whatever happens, KeyboardInterrupt included; nothing else is touched.
+
+    report: where results go, for a caller that wants those of a run cut short.
+    on_result: called after each measurement.
+    Errors: what `Target.list` raises if the store can't be reached, before
+    anything is written. An error of a single operation is counted, not raised.
+
+    >>> from objectstorage import open_storage
+    >>> from objectstorage.bench import Config, storage_target
+    >>> config = Config(workloads=("put",), count=100, repeats=1, warmup=0)
+    >>> report = run([storage_target(open_storage("memory://"))], config)
+    >>> report.results[0].operations, report.results[0].errors
+    (100, {})
+    """
+    if report is None:
+        report = new_report(targets, config)
+    with contextlib.ExitStack() as stack:
+        spaces = []
+        for target in targets:
+            space = Workspace(target)
+            space.check_fresh()
+            stack.callback(space.clean)
+            spaces.append(space)
+        for cell in config.cells():
+            _run_cell(cell, spaces, config, driver, report, on_result)
+    return report
+
+
+def new_report(targets: Sequence[Target], config: Config) -> Report:
+    """A report without results yet."""
+    return Report(
+        secrets.token_hex(8),
+        config.as_dict(),
+        environment(),
+        {target.layer: target.url for target in targets},
+    )
+
+
+def _run_cell(
+    cell: Cell,
+    spaces: Sequence[Workspace],
+    config: Config,
+    driver: Driver,
+    report: Report,
+    on_result: Callable[[Result], None],
+) -> None:
+    def note(result: Result) -> None:
+        report.results.append(result)
+        on_result(result)
+
+    jobs = []
+    for space in spaces:
+        name = f"{cell.workload}-{cell.size}-{cell.concurrency}"
+        site = Site(
+            space.target, space, name, cell.size, cell.concurrency, config.objects, config.seed
+        )
+        try:
+            job = WORKLOADS[cell.workload](site)
+            job.prepare()
+        except ErrUnsupported as exc:
+            note(Result(layer=space.target.layer, **cell._asdict(), repeat=0, skipped=exc.message))
+        else:
+            jobs.append(job)
+    for repeat in range(config.repeats):
+        for job in jobs:
+            if config.warmup:
+                _rounds(job, config, driver, seconds=config.warmup, count=None)
+            result = _measure(job, cell, repeat, config, driver)
+            job.verify()
+            note(result)
+    for space in spaces:
+        space.clean()
+
+
+class _Tally:
+    """What the rounds of one measurement add up to."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.cpu = 0.0
+        self.bytes = self.items = 0
+        self.latencies: dict[str, array[float]] = {}
+        self.ends = array("d")
+        self.first_bytes = array("d")
+        self.errors: Counter[str] = Counter()
+        self.peak: int | None = None
+
+    @property
+    def attempts(self) -> int:
+        return len(self.ends) + self.errors.total()
+
+    def add(self, records: Sequence[Record], seconds: float, cpu: float, peak: int | None) -> None:
+        for record in records:
+            for kind, samples in record.latencies.items():
+                self.latencies.setdefault(kind, array("d")).extend(samples)
+            self.ends.extend(self.seconds + end for end in record.ends)
+            self.first_bytes.extend(record.first_bytes)
+            self.errors.update(record.errors)
+            self.bytes += record.bytes
+            self.items += record.items
+        self.seconds += seconds
+        self.cpu += cpu
+        if peak is not None:
+            self.peak = max(self.peak or 0, peak)
+
+
+def _rounds(
+    job: Workload, config: Config, driver: Driver, *, seconds: float, count: int | None
+) -> _Tally:
+    """Rounds until the seconds, or the operations, are used up."""
+    tally = _Tally()
+    workers = job.site.concurrency
+    while tally.seconds < seconds if count is None else tally.attempts < count:
+        job.begin()
+        records = [Record() for _ in range(workers)]
+        pace = Pace(
+            workers,
+            seconds=seconds - tally.seconds if count is None else None,
+            count=None if count is None else count - tally.attempts,
+            rate=config.rate,
+        )
+        known = reset_peak()
+        resident, cpu, before = resident_memory(), process_time(), tally.attempts
+        driver(job.operations, pace, records)
+        cpu = process_time() - cpu
+        peak = peak_memory() - resident - sum(record.memory for record in records)
+        ends = [record.ends[-1] for record in records if record.ends]
+        # a round ends with its last operation, not with the join behind it
+        tally.add(records, max(ends, default=0.0), cpu, max(peak, 0) if known else None)
+        if tally.attempts == before or not ends:
+            break  # nothing, or nothing but errors: another round would bring no more
+    return tally
+
+
+def _measure(job: Workload, cell: Cell, repeat: int, config: Config, driver: Driver) -> Result:
+    gc.collect()
+    retries = job.retries
+    tally = _rounds(job, config, driver, seconds=config.duration, count=config.count)
+    after = job.retries
+    every: array[float] = array("d")
+    for samples in tally.latencies.values():
+        every.extend(samples)
+    latency = {"all": percentiles(every)} if every else {}
+    if len(tally.latencies) > 1:
+        latency |= {kind: percentiles(samples) for kind, samples in tally.latencies.items()}
+    behind = config.rate is not None and len(every) < _KEPT_UP * config.rate * tally.seconds
+    return Result(
+        layer=job.target.layer,
+        **cell._asdict(),
+        repeat=repeat,
+        operations=len(every),
+        items=tally.items,
+        bytes=tally.bytes,
+        seconds=tally.seconds,
+        latency=latency,
+        first_byte=percentiles(tally.first_bytes),
+        per_second=per_second(tally.ends, tally.seconds),
+        cpu_seconds=tally.cpu,
+        peak_memory=tally.peak,
+        errors=dict(tally.errors),
+        retries=None if retries is None or after is None else after - retries,
+        client_bound=behind or tally.cpu > _BUSY * tally.seconds > 0,
+    )
