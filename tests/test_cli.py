@@ -181,6 +181,13 @@ def fails_among(result, *words):
     return True
 
 
+def test_put_of_a_folder_that_is_missing(cli, store, tmp_path):
+    assert fails(cli("put", "-r", tmp_path / "missing", "x/"), 3, "missing")
+    (tmp_path / "good").write_bytes(b"")
+    assert fails_among(cli("put", "-r", tmp_path / "missing", tmp_path / "good", "x/"), "missing")
+    assert keys(store) == ["x/good"]
+
+
 def test_put_names_a_file_name_that_is_no_key(cli, store, tmp_path):
     with open(os.fsencode(tmp_path) + b"/\xff", "wb"):
         pass
@@ -461,6 +468,14 @@ def test_a_folder_is_not_copied_into_itself(cli, store, source, target):
     fill(store, "a/b/c")
     assert fails(cli("cp", "-r", source, target), 2, "one in the other")
     assert keys(store) == ["a/b/c"]
+
+
+def test_two_names_of_one_store_are_noticed(cli, store):
+    fill(store, "a/b", "k")
+    alias = store.url.replace("cli", "%63li")
+    assert fails(cli("mv", "--store", alias, f"{store.url}/k", "k"), 2, "onto itself")
+    assert fails(cli("cp", "-r", "--store", alias, f"{store.url}/a", "a/c"), 2, "in the other")
+    assert keys(store) == ["a/b", "k"]
 
 
 def test_move_between_stores_keeps_what_was_replaced_meanwhile(cli, store, other, monkeypatch):

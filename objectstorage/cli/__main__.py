@@ -27,7 +27,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is None:
         argv = sys.argv[1:]
         # so that what is unfinished is cleaned up, as after Ctrl-C
-        signal.signal(signal.SIGTERM, _terminated)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            # under nohup the latter is ignored, and stays so
+            if signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, _terminated)
     for stream in (sys.stdout, sys.stderr):
         # a locale without some character is no reason to fail
         if stream is not None and hasattr(stream, "reconfigure"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from urllib.parse import parse_qsl, unquote
 
 from objectstorage import transfer
 from objectstorage.cli._globs import add_filters, filters
@@ -11,7 +12,7 @@ from objectstorage.cli._listing import below, totals
 from objectstorage.cli._output import Output, Usage
 from objectstorage.cli._parser import Parser
 from objectstorage.cli._progress import Progress
-from objectstorage.cli._session import Session
+from objectstorage.cli._session import Place, Session
 from objectstorage.errors import ErrConcurrency, ErrUnsupported
 from objectstorage.storage import PutResult, Storage
 
@@ -47,14 +48,20 @@ def run(args: Namespace, session: Session, out: Output, *, move: bool) -> None:
     if not args.recursive:
         if not source.key:
             raise Usage("the store itself is copied with -r")
+        key = target.target(source.key)
+        if source.store is not target.store and _located(source, source.key) == _located(
+            target, key
+        ):
+            # between two stores it would be written over itself, and then deleted
+            raise Usage(f"{source.key!r} would be copied onto itself")
         with Progress(out, verb, count=1) as progress:
-            run_one((source.key, target.target(source.key)), work, out, progress)
+            run_one((source.key, key), work, out, progress)
         return
-    if source.store is target.store:
-        one, other = source.folder, target.folder
-        if one.startswith(other) or other.startswith(one):
-            # the listing would meet what is being written
-            raise Usage(f"{one!r} and {other!r} lie one in the other")
+    server, one = _located(source, source.folder)
+    other_server, other = _located(target, target.folder)
+    if server == other_server and (one.startswith(other) or other.startswith(one)):
+        # the listing would meet what is being written
+        raise Usage(f"{one!r} and {other!r} lie one in the other")
     wanted = filters(args)
     size, count = totals(source, wanted, out)
     with Progress(out, verb, size=size, count=count) as progress:
@@ -91,3 +98,10 @@ def _transfer(
             ) from None
         source.delete(src)
     return result
+
+
+def _located(place: Place, key: str) -> tuple[str | None, str]:
+    """The server, and the whole path there, of what two stores may both reach."""
+    url, _, query = place.store.url.partition("?")
+    server = dict(parse_qsl(query)).get("endpoint")
+    return server, f"{unquote(url).rstrip('/')}/{key}"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, TextIO
+from typing import Any
 
 from objectstorage import errors
 from objectstorage.errors import StorageError
@@ -111,16 +112,17 @@ class Output:
 
     def line(self, text: str, end: str = "\n") -> None:
         """A line of results for people; escaped unless it ends in NUL."""
-        _write(sys.stdout, (text if end == "\0" else escape(text)) + end)
+        self._print((text if end == "\0" else escape(text)) + end)
 
     def record(self, fields: dict[str, Any]) -> None:
         """A result as JSON, exact."""
-        _write(sys.stdout, _json(fields))
+        self._print(_json(fields))
 
     def raw(self, data: bytes | memoryview) -> None:
         """An object's bytes."""
-        if sys.stdout is not None:
-            sys.stdout.buffer.write(data)
+        if sys.stdout is None:
+            raise _closed()
+        sys.stdout.buffer.write(data)
 
     def message(self, text: str) -> None:
         """A word on standard error that is no error; none with --json or --quiet."""
@@ -153,18 +155,25 @@ class Output:
             self._above(text)
             return
         try:
-            _write(sys.stderr, text + "\n")
+            if sys.stderr is not None:
+                sys.stderr.write(text + "\n")
         except OSError:
             pass  # nobody is left to tell; the exit code still does
+
+    @staticmethod
+    def _print(text: str) -> None:
+        if sys.stdout is None:
+            raise _closed()
+        sys.stdout.write(text)
 
 
 def _sentence(err: BaseException) -> str:
     if isinstance(err, StorageError | Usage | Refused):
         return str(err)
     if isinstance(err, OSError) and err.strerror:
-        if err.filename is None:
-            return err.strerror
-        return f"{os.fsdecode(err.filename)!r}: {err.strerror}"
+        if isinstance(err.filename, str | bytes):
+            return f"{os.fsdecode(err.filename)!r}: {err.strerror}"
+        return err.strerror
     if isinstance(err, KeyboardInterrupt):
         return "interrupted"
     return f"{type(err).__name__}: {err} (OBJECTSTORAGE_DEBUG=1 shows where)"
@@ -180,7 +189,6 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"no JSON for {type(value).__name__}")
 
 
-def _write(stream: TextIO | None, text: str) -> None:
-    # a closed descriptor leaves Python without the stream
-    if stream is not None:
-        stream.write(text)
+def _closed() -> OSError:
+    """Python has no stream for a descriptor that was closed before it started."""
+    return OSError(errno.EBADF, "standard output is closed")

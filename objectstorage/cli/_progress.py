@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from objectstorage.cli._output import Output, bytes_text
 
@@ -72,6 +72,8 @@ class Progress:
 
         def report(done: int, total: int | None) -> None:
             nonlocal last
+            if self.size is None and self.count == 1:
+                self.size = total
             self.add(done - last)
             last = done
 
@@ -126,14 +128,18 @@ class _RichBar:
             TimeRemainingColumn(compact=True),
             console=console,
             refresh_per_second=10,
+            transient=True,
         )
         self._task = self._progress.add_task(
-            progress.label, total=progress.size, facts=_facts(progress)
+            progress.label, total=_total(progress), facts=_facts(progress)
         )
         self._progress.start()
 
     def draw(self, progress: Progress) -> None:
-        self._progress.update(self._task, completed=progress.bytes, facts=_facts(progress))
+        done = progress.objects if progress.size is None else progress.bytes
+        self._progress.update(
+            self._task, completed=done, total=_total(progress), facts=_facts(progress)
+        )
 
     def say(self, text: str) -> None:
         self._progress.console.print(text, soft_wrap=True)
@@ -167,18 +173,22 @@ class _PlainBar:
         self._drawn = 0.0
 
     def close(self) -> None:
-        sys.stderr.write("\n")
+        sys.stderr.write(f"\r{'':<{self._width}}\r")
+        sys.stderr.flush()
+
+
+def _total(progress: Progress) -> int | None:
+    """What the bar measures: bytes, or objects while bytes are unknown."""
+    return progress.count if progress.size is None else progress.size
 
 
 def _facts(progress: Progress) -> str:
     rate = progress.bytes / max(progress.seconds, 0.001)
     size = "" if progress.size is None else f"/{bytes_text(progress.size)}"
     count = "" if progress.count is None else f"/{progress.count}"
-    facts: list[Any] = [
-        f"{progress.objects}{count} objects",
-        f"{bytes_text(progress.bytes)}{size}",
-        f"{bytes_text(rate)}/s",
-    ]
+    facts = [f"{progress.objects}{count} objects"]
+    if progress.bytes or progress.size is not None:
+        facts += [f"{bytes_text(progress.bytes)}{size}", f"{bytes_text(rate)}/s"]
     if progress.failures:
         facts.append(f"{progress.failures} failed")
     return ", ".join(facts)

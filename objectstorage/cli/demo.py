@@ -14,8 +14,10 @@ import shutil
 import tempfile
 import time
 from argparse import Namespace
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
+from urllib.parse import quote
 
 import objectstorage
 from objectstorage.cli._folders import LocalFile, walk
@@ -55,7 +57,7 @@ def run(args: Namespace, session: Session, out: Output) -> int:
         return _show(store, files, args, out)
     temporary = tempfile.mkdtemp(prefix="objectstorage-demo-")
     try:
-        store = session.open(f"posix://{temporary}/store")
+        store = session.open(f"posix://{quote(temporary)}/store")
         session.check_options()
         return _show(store, files, args, out)
     finally:
@@ -69,18 +71,20 @@ def _files(folder: str | None, out: Output) -> list[LocalFile]:
     root = folder or os.path.dirname(os.path.abspath(objectstorage.__file__))
     if not os.path.isdir(root) and os.path.exists(root):
         raise Usage(f"{root!r} is no folder")
+    left_out: Counter[str] = Counter()
     files = [
         file
         for file in walk(
             root,
-            skipped=lambda path, kind: out.message(f"{path!r} is left out: {kind}"),
+            skipped=lambda path, kind: left_out.update((kind,)),
             failed=out.failed,
         )
         if folder or "__pycache__/" not in file.name
     ]
     if not files:
         raise Usage(f"{root!r} has no files to store")
-    out.message(f"{len(files)} files of {os.path.abspath(root)}")
+    without = "".join(f", {count} left out: {kind}" for kind, count in left_out.items())
+    out.message(f"{len(files)} files of {os.path.abspath(root)}{without}")
     return files
 
 
@@ -229,7 +233,7 @@ class _Demo:
             raise _NotShown(f"bytes {start} to {start + length} of {key!r} are not its file's")
         if length and self._store.get_range(key, start=-length) != end:
             raise _NotShown(f"the last {length} bytes of {key!r} are not its file's")
-        return f"get_range gave {length} bytes from {start} on, and the last {length}, of {key!r}"
+        return f"read {length} bytes of {file.name!r} from {start} on, and its last {length}"
 
     def _create_only(self) -> str:
         key = self._own_key("create-only")
@@ -258,8 +262,7 @@ class _Demo:
         if (found.data, found.info.etag) != (b"second", new):
             raise _NotShown(f"{key!r} was changed by a put(if_match=…) that was refused")
         return (
-            "put(if_match=etag) replaced that version; with a stale one it raised "
-            "ErrPreconditionFailed"
+            "put(if_match=…) with a stale ETag raised ErrPreconditionFailed, with the current not"
         )
 
     def _missing(self) -> str:
@@ -269,7 +272,7 @@ class _Demo:
         except ErrNotExist as err:
             if not (is_err_not_exist(err) and err.key == key):
                 raise _NotShown(f"the error of a missing object is {err!r}") from err
-            return "get of a missing object raised ErrNotExist: is_err_not_exist(err) is true"
+            return "get of a missing object raised ErrNotExist; is_err_not_exist(err) tells"
         raise _NotShown(f"{key!r} was never stored, and yet was read")
 
     def _remove_all(self) -> str:
@@ -287,7 +290,7 @@ class _Demo:
             raise _NotShown(f"{left.key!r} is still listed")
         count = len(self.written)
         self._steps.append(_Step("remove", count, 0, time.monotonic() - started, True))
-        return f"deleted the {count} objects written; nothing is left under {self.prefix}"
+        return f"deleted the {count} objects written; nothing is left of them"
 
     # -- helpers -----------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ named; the others are fetched, and the exit code is 1.
 from __future__ import annotations
 
 import os
-import sys
+import shutil
 from argparse import Namespace
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -49,32 +49,26 @@ def run(args: Namespace, session: Session, out: Output) -> None:
 
 
 def _get_one(place: Place, target: str, out: Output) -> None:
+    if target == "-":
+        for chunk in place.store.stream(place.key):
+            out.raw(chunk)
+        return
     path = _local_path(place.key, target)
 
     def work(key: str) -> Record:
-        if path is None:
-            info = _copy_to(sys.stdout.buffer, place, progress)
-        elif os.path.exists(path) and not os.path.isfile(path):
+        if os.path.exists(path) and not os.path.isfile(path):
             # a device or a pipe: a rename would replace it
-            with open(path, "wb") as file:
-                info = _copy_to(file, place, progress)
-        else:
-            info = place.store.download(key, path, progress=progress.report())
-        return _record(info, place)
+            with open(path, "wb") as file, place.store.open(key) as reader:
+                shutil.copyfileobj(reader, file, _CHUNK)
+                return _record(reader.info, place)
+        return _record(place.store.download(key, path, progress=progress.report()), place)
 
-    if path is None:
-        # standard output is the object's; there is no place for a record
-        with Progress(out, "get") as progress:
-            work(place.key)
-        return
     with Progress(out, "get", count=1) as progress:
         run_one(place.key, work, out, progress)
 
 
-def _local_path(key: str, target: str) -> str | None:
-    """The file to write, None for standard output."""
-    if target == "-":
-        return None
+def _local_path(key: str, target: str) -> str:
+    """The file to write: below a folder it has the key's last segment as its name."""
     if not (target.endswith("/") or os.path.isdir(target)):
         return target
     name = key.rpartition("/")[2]
@@ -83,15 +77,6 @@ def _local_path(key: str, target: str) -> str | None:
     if not os.path.isdir(target):
         os.makedirs(target)
     return os.path.join(target, name)
-
-
-def _copy_to(file: BinaryIO, place: Place, progress: Progress) -> ObjectInfo:
-    with place.store.open(place.key) as reader:
-        progress.size = reader.info.size
-        for chunk in iter(lambda: reader.read(_CHUNK), b""):
-            file.write(chunk)
-            progress.add(len(chunk))
-        return reader.info
 
 
 def _get_folder(args: Namespace, place: Place, target: str, out: Output) -> None:

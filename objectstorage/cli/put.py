@@ -135,17 +135,17 @@ def _items(
             out.failed(err)
 
     for source in sources:
-        if source == "-" or not args.recursive or not os.path.isdir(source):
-            try:
-                item = _single(source, Place(place.store, place.folder))
-            except OSError as exc:
-                failed(exc)
+        try:
+            if args.recursive and source != "-" and os.path.isdir(source):
+                prefix = place.folder
+                if len(sources) > 1:
+                    prefix += os.path.basename(os.path.abspath(source)) + "/"
+                for file in walk(source, skipped=skipped, failed=failed):
+                    if wanted(file.name):
+                        yield _Item(file.path, prefix + file.name, file.size)
             else:
-                yield item
-            continue
-        prefix = place.folder
-        if len(sources) > 1:
-            prefix += os.path.basename(os.path.abspath(source)) + "/"
-        for file in walk(source, skipped=skipped, failed=failed):
-            if wanted(file.name):
-                yield _Item(file.path, prefix + file.name, file.size)
+                yield _single(source, Place(place.store, place.folder))
+        except OSError as exc:
+            if len(sources) == 1:
+                raise
+            failed(exc)
