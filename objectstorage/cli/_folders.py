@@ -52,7 +52,7 @@ def walk(
         elif stat.S_ISREG(mode):
             yield LocalFile(path, name, size)
         else:
-            skipped(path, "a symbolic link" if stat.S_ISLNK(mode) else "no regular file")
+            skipped(path, "symbolic link" if stat.S_ISLNK(mode) else "no regular file")
 
 
 def _entries(path: str, prefix: str) -> Iterator[tuple[str, str, int, int]]:

@@ -30,6 +30,8 @@ COMMANDS: dict[str, str] = {
     "cp": "copy objects within a store or between two",
     "mv": "move objects within a store or between two",
     "rm": "delete objects",
+    "bench": "measure a store",
+    "compare": "compare two stores, or two measurements",
 }
 """Name to a line of help, in the order of `--help`."""
 

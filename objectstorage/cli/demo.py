@@ -83,7 +83,7 @@ def _files(folder: str | None, out: Output) -> list[LocalFile]:
     ]
     if not files:
         raise Usage(f"{root!r} has no files to store")
-    without = "".join(f", {count} left out: {kind}" for kind, count in left_out.items())
+    without = "".join(f", left out: {count} × {kind}" for kind, count in left_out.items())
     out.message(f"{len(files)} files of {os.path.abspath(root)}{without}")
     return files
 
@@ -261,9 +261,7 @@ class _Demo:
         found = self._store.fetch(key)
         if (found.data, found.info.etag) != (b"second", new):
             raise _NotShown(f"{key!r} was changed by a put(if_match=…) that was refused")
-        return (
-            "put(if_match=…) with a stale ETag raised ErrPreconditionFailed, with the current not"
-        )
+        return "put(if_match=etag) replaced; with a stale ETag: ErrPreconditionFailed"
 
     def _missing(self) -> str:
         key = self.prefix + "not-there"
