@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
+from objectstorage.bench.text import size_text
 from objectstorage.bench.workloads import WORKLOADS
 from objectstorage.errors import ErrBadRequest
 
@@ -24,7 +25,7 @@ class Cell(NamedTuple):
     concurrency: int
 
     def __str__(self) -> str:
-        return f"{self.workload} {format_size(self.size)} ×{self.concurrency}"
+        return f"{self.workload} {size_text(self.size)} ×{self.concurrency}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,28 +113,3 @@ def environment() -> dict[str, Any]:
         if hasattr(os, "sched_getaffinity")
         else os.cpu_count(),
     }
-
-
-def format_size(size: float) -> str:
-    """Bytes for people.
-
-    >>> format_size(1536), format_size(64 * 1024 * 1024)
-    ('1.5 KiB', '64 MiB')
-    """
-    for unit in ("B", "KiB", "MiB"):
-        if size < 1024:
-            return f"{size:.3g} {unit}"
-        size /= 1024
-    return f"{size:.3g} GiB"
-
-
-def format_seconds(seconds: float) -> str:
-    """A duration for people.
-
-    >>> format_seconds(0.0000042), format_seconds(0.25)
-    ('4.2 µs', '250 ms')
-    """
-    for factor, unit in ((1e9, "ns"), (1e6, "µs"), (1e3, "ms")):
-        if seconds * factor < 999.5:
-            return f"{seconds * factor:.3g} {unit}"
-    return f"{seconds:.3g} s"
