@@ -54,11 +54,12 @@ class Source:
     """Bytes to be stored, taken piece by piece, in bounded memory.
 
     `size` is None when only reading to the end can tell. `rewind` goes back to
-    where it began, when `rewindable`.
+    where it began, when `rewindable`; reading never blocks when `in_memory`.
     """
 
     size: int | None
     rewindable: bool = False
+    in_memory: bool = False
 
     def read(self, n: int) -> bytes | memoryview:
         """Up to `n` bytes; empty at the end, `ErrIntegrity` before a promised one."""
@@ -71,6 +72,7 @@ class Source:
 
 class _BufferSource(Source):
     rewindable = True
+    in_memory = True
 
     def __init__(self, view: memoryview) -> None:
         self._view = view

@@ -1,0 +1,156 @@
+"""The driver that runs S3's effects on an event loop, and asynchronous sources."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Callable
+from typing import Any, TypeVar
+
+from objectstorage.bodies import Source, check_size
+from objectstorage.errors import ErrIntegrity
+from objectstorage.s3.effects import (
+    Block,
+    Close,
+    Connect,
+    Effects,
+    Emit,
+    Pull,
+    ReadBody,
+    Send,
+    Sleep,
+    Spawn,
+    Task,
+    WaitAny,
+    pull,
+)
+
+__all__ = ["AsyncDriver", "AsyncSource", "read_source"]
+
+_T = TypeVar("_T")
+
+
+class AsyncSource(Source):
+    """Bytes of an asynchronous iterable, taken piece by piece."""
+
+    def __init__(self, chunks: AsyncIterable[Any], size: int | None) -> None:
+        check_size(size)
+        self._chunks: AsyncIterator[Any] = aiter(chunks)
+        self.size = size
+        self._left = size
+        self._rest = memoryview(b"")
+
+    async def aread(self, n: int) -> memoryview:
+        """Up to `n` bytes; empty at the end, `ErrIntegrity` before a promised one."""
+        while not self._rest:
+            if self._left == 0:
+                return self._rest
+            chunk = await anext(self._chunks, None)
+            if chunk is None:
+                if self._left:
+                    raise ErrIntegrity(f"{self.size} bytes were promised, {self._left} are missing")
+                return self._rest
+            if isinstance(chunk, str | int):
+                raise TypeError(f"data is an iterable of bytes, not of {type(chunk).__name__}")
+            self._rest = memoryview(chunk).cast("B")
+            if self._left is not None:
+                if len(self._rest) > self._left:
+                    raise ErrIntegrity(f"{self.size} bytes were promised, the iterable gave more")
+                self._left -= len(self._rest)
+        piece, self._rest = self._rest[:n], self._rest[n:]
+        return piece
+
+
+async def read_source(source: Source, n: int) -> bytes | bytearray | memoryview:
+    """`n` bytes of a source, fewer only at its end; files are read in a thread."""
+    if isinstance(source, AsyncSource):
+        first = await source.aread(n)
+        if len(first) == n or not first:
+            return first
+        buffer = bytearray(first)
+        while len(buffer) < n and (piece := await source.aread(n - len(buffer))):
+            buffer += piece
+        return buffer
+    if source.in_memory:
+        return pull(source, n)
+    return await asyncio.get_running_loop().run_in_executor(None, pull, source, n)
+
+
+class AsyncDriver:
+    """Runs effects by awaiting; tasks beside each other are tasks of the loop."""
+
+    def __init__(self, connect: Callable[[str], Any], origin: str) -> None:
+        self._connect = connect
+        self._transport = connect(origin)
+        self._former: list[Any] = []
+
+    async def run(self, generator: Effects[_T]) -> _T:
+        """Run to the end and give the result."""
+        send, throw = generator.send, generator.throw
+        try:
+            effect = send(None)
+            while True:
+                try:
+                    value = (
+                        await self._transport.send(effect.exchange)
+                        if type(effect) is Send
+                        else await self._perform(effect)
+                    )
+                except BaseException as exc:
+                    effect = throw(exc)
+                else:
+                    effect = send(value)
+        except StopIteration as stop:
+            return stop.value
+
+    async def iterate(self, generator: Effects[Any]) -> AsyncIterator[Any]:
+        """Run, yielding each `Emit`'s batch; closing the iterator closes the generator."""
+        try:
+            try:
+                effect = generator.send(None)
+                while True:
+                    if type(effect) is Emit:
+                        yield effect.batch
+                        effect = generator.send(None)
+                        continue
+                    try:
+                        value = await self._perform(effect)
+                    except BaseException as exc:
+                        effect = generator.throw(exc)
+                    else:
+                        effect = generator.send(value)
+            except StopIteration:
+                return
+        finally:
+            generator.close()
+
+    async def _perform(self, effect: Any) -> Any:
+        kind = type(effect)
+        if kind is Send:
+            return await self._transport.send(effect.exchange)
+        if kind is ReadBody:
+            return await self._transport.read(effect.reply, effect.n)
+        if kind is Pull:
+            return await read_source(effect.source, effect.n)
+        if kind is Spawn:
+            return Task(asyncio.ensure_future(self.run(effect.generator)))
+        if kind is WaitAny:
+            done, _ = await asyncio.wait(
+                [task.future for task in effect.tasks], return_when=asyncio.FIRST_COMPLETED
+            )
+            return [task for task in effect.tasks if task.future in done]
+        if kind is Sleep:
+            return await asyncio.sleep(effect.seconds)
+        if kind is Close:
+            return await self._transport.abort(effect.reply)
+        if kind is Block:
+            return await asyncio.get_running_loop().run_in_executor(None, effect.function)
+        if kind is Connect:
+            self._former.append(self._transport)
+            self._transport = self._connect(effect.origin)
+            return None
+        raise TypeError(f"no effect: {effect!r}")
+
+    async def close(self) -> None:
+        """Let the connections go."""
+        for transport in (self._transport, *self._former):
+            await transport.close()

@@ -1,0 +1,277 @@
+"""Reading from S3: whole, in ranges, and as a stream that survives being cut."""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING
+
+from objectstorage.errors import (
+    ErrIntegrity,
+    ErrInvalidRange,
+    ErrNotModified,
+    ErrPreconditionFailed,
+    ErrUnavailable,
+    StorageError,
+)
+from objectstorage.ranges import resolve_range
+from objectstorage.s3.client import Client
+from objectstorage.s3.effects import Close, Effects, ReadBody, Sleep
+from objectstorage.s3.encoding import crc32_text
+from objectstorage.s3.replies import error_of, info_of
+from objectstorage.s3.signing import quote_key, quoted
+from objectstorage.s3.transport import Reply, TransportError
+from objectstorage.storage import Fetched, ObjectInfo
+
+if TYPE_CHECKING:
+    pass
+
+__all__ = ["ObjectBody", "fetch", "stat"]
+
+_CHECKSUM_MODE = ("x-amz-checksum-mode", "ENABLED")
+
+
+def stat(client: Client, key: str) -> Effects[ObjectInfo]:
+    """What a HEAD says; its errors have no document, so a 404 is the object's or the bucket's."""
+    reply = yield from client.call("HEAD", quote_key(client.options.prefix + key))
+    if reply.status != 200:
+        raise (yield from head_error(client, reply))
+    return info_of(key, reply)
+
+
+def head_error(client: Client, reply: Reply) -> Effects[StorageError]:
+    """A HEAD's error: a 404 may be the bucket's, which one more request tells."""
+    if reply.status == 404 and not client.bucket_seen:
+        bucket = yield from client.call("GET", "", "location=")
+        if bucket.status == 404:
+            return error_of(bucket, client.options.bucket)
+    return error_of(reply, client.options.bucket)
+
+
+def fetch(
+    client: Client,
+    key: str,
+    start: int,
+    end: int | None,
+    if_match: str | None,
+    if_none_match: str | None,
+) -> Effects[Fetched]:
+    """Bytes of one version and what is known of it; ranges as `Storage.fetch` has them."""
+    if (start < 0 and end is not None) or (end is not None and end <= start):
+        # What HTTP can't say: look first, then ask for that version's bytes.
+        return (yield from _fetch_resolved(client, key, start, end, if_match, if_none_match))
+    headers: list[tuple[str, str]] = []
+    ranged = start != 0 or end is not None
+    if ranged:
+        headers.append(("range", _range(start, end)))
+    elif client.options.checksum != "none":
+        headers.append(_CHECKSUM_MODE)
+    if if_match is not None:
+        headers.append(("if-match", quoted(if_match)))
+    if if_none_match is not None:
+        headers.append(("if-none-match", quoted(if_none_match)))
+    path = quote_key(client.options.prefix + key)
+    for attempt in range(client.options.attempts):
+        reply = yield from client.call("GET", path, "", headers)
+        status = reply.status
+        if status == 200 or status == 206:
+            info = info_of(key, reply)
+            if status == 200 and ranged:
+                # A server that knows no ranges sends all of it.
+                first, stop = resolve_range(start, end, info.size)
+                return Fetched(bytes(reply.body)[first:stop], info)
+            if status == 206:
+                first, stop = resolve_range(start, end, info.size)
+                if len(reply.body) != stop - first:
+                    raise ErrIntegrity(f"{len(reply.body)} bytes came, not {stop - first}")
+            elif not _crc_matches(reply):
+                if attempt + 1 < client.options.attempts:
+                    continue
+                raise ErrIntegrity("the checksum differs from the one the server keeps")
+            return Fetched(bytes(reply.body), info)
+        if status == 416:
+            return (yield from _fetch_resolved(client, key, start, end, if_match, if_none_match))
+        raise _read_error(client, reply, if_match)
+    raise ErrIntegrity("the checksum differs from the one the server keeps")
+
+
+def _range(start: int, end: int | None) -> str:
+    if start < 0:
+        return f"bytes={start}"
+    return f"bytes={start}-" if end is None else f"bytes={start}-{end - 1}"
+
+
+def _crc_matches(reply: Reply) -> bool:
+    """Whether the body is what its CRC-32 says; a composite one (`…-3`) says nothing."""
+    kept = reply.headers.get("x-amz-checksum-crc32")
+    if kept is None or "-" in kept:
+        return True
+    return crc32_text(zlib.crc32(reply.body)) == kept
+
+
+def _read_error(client: Client, reply: Reply, if_match: str | None) -> StorageError:
+    error = error_of(reply, client.options.bucket)
+    if reply.status == 304:
+        return ErrNotModified("the ETag is still the same", status=304)
+    if reply.status == 412 and if_match is not None:
+        error.args = (f"the ETag is not {if_match!r} any more",)
+    return error
+
+
+def _fetch_resolved(
+    client: Client,
+    key: str,
+    start: int,
+    end: int | None,
+    if_match: str | None,
+    if_none_match: str | None,
+) -> Effects[Fetched]:
+    """A range that needs the size: negative with an end, empty, or at the very end."""
+    while True:
+        info = yield from stat(client, key)
+        if if_match is not None and info.etag != if_match:
+            raise ErrPreconditionFailed(f"the ETag is {info.etag!r}, not {if_match!r}")
+        if if_none_match is not None and info.etag == if_none_match:
+            raise ErrNotModified(f"the ETag is still {info.etag!r}")
+        first, stop = resolve_range(start, end, info.size)
+        if first == stop:
+            return Fetched(b"", info)
+        try:
+            return (yield from fetch(client, key, first, stop, info.etag, None))
+        except ErrPreconditionFailed:
+            if if_match is not None:
+                raise
+            # replaced in between: the size, and so the range, is another now
+
+
+class ObjectBody:
+    """One version of an object, read from any place; the logic behind readers.
+
+    A request asks for more each time reading goes on where it stopped, and
+    for little after a jump. A body cut short is asked for again from there, by
+    `If-Match`: `ErrPreconditionFailed` if it was replaced meanwhile.
+    """
+
+    WINDOWS = (256 * 1024, 2 * 1024 * 1024, 16 * 1024 * 1024, None)
+
+    def __init__(self, client: Client, key: str, info: ObjectInfo | None = None) -> None:
+        self._client = client
+        self._key = key
+        self._path = quote_key(client.options.prefix + key)
+        self._info = info
+        self._reply: Reply | None = None
+        self._place = 0  # of the next byte in the reply
+        self._stop = 0  # of the reply
+        self._grown = 0 if info is not None else len(self.WINDOWS) - 1
+        self._crc: int | None = None
+        self._kept: str | None = None
+
+    @property
+    def info(self) -> ObjectInfo:
+        """The version being read; known after `start` or when given."""
+        if self._info is None:
+            raise ErrUnavailable("nothing was read yet")
+        return self._info
+
+    def start(self) -> Effects[ObjectInfo]:
+        """Ask for all of it from the first byte; says which version that is."""
+        yield from self._ask(0, 1)
+        return self.info
+
+    def read(self, place: int, n: int) -> Effects[bytes]:
+        """At most `n` bytes at `place`, empty only at the end of the object."""
+        failures = 0
+        while True:
+            if self._info is not None and (n == 0 or place >= self._info.size):
+                yield from self._check_whole(place)
+                return b""
+            try:
+                if self._reply is None or place != self._place:
+                    yield from self._ask(place, n)
+                reply = self._reply
+                if reply is None:  # answered in full, as nothing was there
+                    return b""
+                data: bytes = yield ReadBody(reply, min(n, self._stop - self._place))
+                if not data:
+                    raise TransportError("the body ended early", sent="all")
+            except TransportError as exc:
+                self._reply = None
+                failures += 1
+                if failures >= self._client.options.attempts:
+                    raise ErrUnavailable(
+                        "the body was cut short time and again", attempts=[str(exc)] * failures
+                    ) from exc
+                yield Sleep(0.05 * failures)
+                continue
+            if self._crc is not None:
+                self._crc = zlib.crc32(data, self._crc)
+            self._place += len(data)
+            if self._place >= self._stop:
+                yield from self._finish(reply)
+            return data
+
+    def _finish(self, reply: Reply) -> Effects[None]:
+        """See the reply's end, so that its connection can be used again."""
+        self._reply = None
+        try:
+            more = yield ReadBody(reply, 1)
+        except TransportError:
+            return  # all that was asked for is here
+        if more:
+            yield Close(reply)
+            raise ErrIntegrity("the server sent more than was asked for")
+
+    def _check_whole(self, place: int) -> Effects[None]:
+        """After the last byte of an unbroken read: is it what was stored?"""
+        if self._crc is not None and place == self._place == self.info.size:
+            crc, self._crc = self._crc, None
+            if crc32_text(crc) != self._kept:
+                yield from self.close()
+                raise ErrIntegrity("the checksum differs from the one the server keeps")
+
+    def _ask(self, place: int, n: int) -> Effects[None]:
+        sequential = place == self._place
+        if not sequential:
+            self._grown, self._crc = 0, None
+        yield from self.close()
+        info = self._info
+        headers: list[tuple[str, str]] = []
+        if info is not None:
+            headers.append(("if-match", quoted(info.etag)))
+        window = self.WINDOWS[self._grown]
+        end = None if window is None else place + max(window, n)
+        if place or end is not None:
+            headers.append(("range", _range(place, end)))
+        elif self._client.options.checksum != "none":
+            headers.append(_CHECKSUM_MODE)
+        self._grown = min(self._grown + 1, len(self.WINDOWS) - 1)
+        reply: Reply = yield from self._client.call("GET", self._path, "", headers, stream=True)
+        if reply.status not in (200, 206):
+            if info is not None and reply.status == 404:
+                raise ErrPreconditionFailed("the object was deleted while it was read")
+            if info is not None and reply.status == 416:
+                raise ErrInvalidRange(f"the range starts at {place}; the object is shorter now")
+            raise _read_error(self._client, reply, info.etag if info is not None else None)
+        new = info_of(self._key, reply)
+        if info is None:
+            self._info = info = new
+        elif new.etag != info.etag or new.size != info.size:
+            yield Close(reply)
+            raise ErrPreconditionFailed("the object was replaced while it was read")
+        if reply.status == 200 and place:
+            yield Close(reply)
+            raise ErrIntegrity("the server sent the whole object when asked for a part")
+        self._place = place
+        self._stop = info.size if end is None else min(end, info.size)
+        if self._stop > place:
+            self._reply = reply
+        else:
+            yield from self._finish(reply)
+        kept = reply.headers.get("x-amz-checksum-crc32")
+        if place == 0 and reply.status == 200 and kept is not None and "-" not in kept:
+            self._crc, self._kept = 0, kept
+
+    def close(self) -> Effects[None]:
+        """Give up what was asked for and not read."""
+        reply, self._reply = self._reply, None
+        if reply is not None:
+            yield Close(reply)

@@ -1,0 +1,230 @@
+"""Writing to S3 in one request, and settling what became of a conditional write.
+
+A conditional write carries a write id in its metadata. When a reply was lost,
+the next attempt meets its own object and is told that the condition fails; the
+id on the object then tells whose it is.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from datetime import timedelta
+from typing import NamedTuple
+
+from objectstorage.errors import (
+    ErrExist,
+    ErrIntegrity,
+    ErrNotExist,
+    ErrOutcomeUnknown,
+    ErrPreconditionFailed,
+    ErrUnavailable,
+    StorageError,
+    is_err_not_exist,
+)
+from objectstorage.s3.client import Client, Trace
+from objectstorage.s3.effects import Effects
+from objectstorage.s3.encoding import BufferPayload, Payload, StreamPayload
+from objectstorage.s3.reading import head_error
+from objectstorage.s3.replies import (
+    META,
+    NO_CONTENT_TYPE,
+    WRITE_ID,
+    error_of,
+    http_date,
+    info_of,
+    unquoted,
+)
+from objectstorage.s3.signing import quote_key, quoted
+from objectstorage.s3.transport import Reply
+from objectstorage.storage import ObjectInfo, PutResult
+
+__all__ = [
+    "Condition",
+    "found_ours",
+    "object_headers",
+    "put_payload",
+    "refused",
+    "settle",
+    "sse_headers",
+]
+
+# How far apart two clocks, read in whole seconds, may be when one is the same server's.
+_CLOCK_MARGIN = timedelta(seconds=3)
+
+
+class Condition(NamedTuple):
+    """What a write depends on, and the id that recognises it."""
+
+    create: bool
+    if_match: str | None
+    write_id: str
+
+    @classmethod
+    def of(cls, create: bool, if_match: str | None) -> Condition | None:
+        """A condition with a fresh write id; None where there is none."""
+        if not create and if_match is None:
+            return None
+        return cls(create, if_match, secrets.token_hex(16))
+
+    @property
+    def verb(self) -> str:
+        """Its name in `capabilities.conditions`."""
+        return "create" if self.create else "replace"
+
+    @property
+    def header(self) -> tuple[str, str]:
+        """What makes the request conditional."""
+        if self.if_match is None:
+            return ("if-none-match", "*")
+        return ("if-match", quoted(self.if_match))
+
+
+def sse_headers(client: Client) -> list[tuple[str, str]]:
+    """Server-side encryption, on what creates an object."""
+    options = client.options
+    headers = []
+    if options.sse:
+        headers.append(("x-amz-server-side-encryption", options.sse))
+    if options.sse_kms_key:
+        headers.append(("x-amz-server-side-encryption-aws-kms-key-id", options.sse_kms_key))
+    return headers
+
+
+def object_headers(
+    client: Client,
+    content_type: str | None,
+    metadata: dict[str, str],
+    write_id: str | None,
+) -> list[tuple[str, str]]:
+    """Content type, metadata, encryption and write id of a new object."""
+    headers = [("content-type", content_type or NO_CONTENT_TYPE)]
+    headers += [(META + name, value) for name, value in metadata.items()]
+    if write_id is not None:
+        headers.append((WRITE_ID, write_id))
+    if client.options.sse or client.options.sse_kms_key:
+        headers += sse_headers(client)
+    return headers
+
+
+def put_payload(
+    client: Client,
+    key: str,
+    payload: BufferPayload | StreamPayload,
+    size: int,
+    headers: list[tuple[str, str]],
+    condition: Condition | None,
+    deadline: float | None,
+) -> Effects[PutResult]:
+    """One PUT, settled if its reply was lost."""
+    path = quote_key(client.options.prefix + key)
+    trace = Trace()
+    if condition is not None:
+        headers = [*headers, condition.header]
+    try:
+        reply: Reply = yield from client.call(
+            "PUT",
+            path,
+            "",
+            headers,
+            payload,
+            trace=trace,
+            deadline=deadline,
+            raced=condition is not None,
+        )
+    except ErrOutcomeUnknown as exc:
+        if condition is None:
+            raise
+        ours = yield from found_ours(client, key, condition.write_id)
+        if ours is None:
+            raise
+        return _result(ours, size, exc)
+    if reply.status == 200:
+        _check_echo(payload, reply)
+        etag = unquoted(reply.headers.get("etag", ""))
+        if etag:
+            return PutResult(key, size, etag)
+    if reply.status < 300:
+        # No ETag in the reply: ask for it.
+        info = yield from _head(client, key)
+        return _result(info, size, None)
+    if condition is None or reply.status not in (404, 412):
+        raise error_of(reply, client.options.bucket)
+    settled = yield from settle(client, key, condition, trace, reply)
+    return _result(settled, size, None)
+
+
+def _check_echo(payload: Payload, reply: Reply) -> None:
+    """What the server says it stored, where it says so."""
+    sent = getattr(payload, "checksum", None)
+    echoed = reply.headers.get("x-amz-checksum-crc32")
+    if sent is not None and echoed is not None and echoed != sent and "-" not in echoed:
+        raise ErrIntegrity("the server stored bytes of another checksum")
+
+
+def _result(info: ObjectInfo, size: int, cause: StorageError | None) -> PutResult:
+    if info.size != size:
+        raise ErrIntegrity(f"{info.size} bytes are stored, not {size}") from cause
+    return PutResult(info.key, info.size, info.etag)
+
+
+def refused(condition: Condition, reply: Reply, bucket: str) -> StorageError:
+    """The error of a condition that certainly did not hold."""
+    error = error_of(reply, bucket)
+    if isinstance(error, ErrNotExist) and error.code == "NoSuchBucket":
+        return error
+    kind, message = (
+        (ErrExist, "the key is taken")
+        if condition.create
+        else (ErrPreconditionFailed, f"the ETag is not {condition.if_match!r}")
+    )
+    return kind(message, status=error.status, code=error.code, request_id=error.request_id)
+
+
+def settle(
+    client: Client, key: str, condition: Condition, trace: Trace, reply: Reply
+) -> Effects[ObjectInfo]:
+    """After "the condition failed": the object if it is ours after all, or the error.
+
+    Certain that it is not ours: no earlier attempt can have been carried out,
+    or what is there was there before the first attempt began. Else somebody may
+    have replaced ours since: `ErrOutcomeUnknown`.
+    """
+    error = refused(condition, reply, client.options.bucket)
+    if not trace.uncertain or is_err_not_exist(error):
+        raise error
+    head = yield from client.call("HEAD", quote_key(client.options.prefix + key))
+    if head.status == 200:
+        info = info_of(key, head)
+        if head.headers.get(WRITE_ID) == condition.write_id:
+            return info
+        server_now = http_date(head.headers.get("date"))
+        began = server_now - timedelta(seconds=time.monotonic() - trace.began)
+        if info.last_modified + _CLOCK_MARGIN < began:
+            raise error
+    elif head.status != 404:
+        raise ErrOutcomeUnknown(
+            "a reply was lost, and what became of the write can't be read"
+        ) from error_of(head, client.options.bucket)
+    raise ErrOutcomeUnknown(
+        "a reply was lost and the condition fails now: this write was not carried out, "
+        "or it was and has been replaced since"
+    ) from ErrUnavailable("lost replies", attempts=trace.attempts)
+
+
+def found_ours(client: Client, key: str, write_id: str) -> Effects[ObjectInfo | None]:
+    """The object if it carries our write id; None if that can't be said."""
+    try:
+        head = yield from client.call("HEAD", quote_key(client.options.prefix + key))
+    except StorageError:
+        return None
+    if head.status == 200 and head.headers.get(WRITE_ID) == write_id:
+        return info_of(key, head)
+    return None
+
+
+def _head(client: Client, key: str) -> Effects[ObjectInfo]:
+    reply = yield from client.call("HEAD", quote_key(client.options.prefix + key))
+    if reply.status != 200:
+        raise (yield from head_error(client, reply))
+    return info_of(key, reply)
