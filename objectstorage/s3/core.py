@@ -70,6 +70,10 @@ _STRICT = KeyRules(
     reserved=(RESERVED,),
 )
 
+# What probes found, by origin, bucket and what the server calls itself: the
+# next store on the same bucket need not ask again.
+_probed: dict[tuple[str, str, str], tuple[Conditions, Dialect | None]] = {}
+
 
 class Core:
     """One bucket and prefix, and everything that can be done there."""
@@ -142,8 +146,12 @@ class Core:
         if self.conditions is None:
             yield from self._ready()
             yield from self._dialect()
-            if self.conditions is None:
-                self.conditions = yield from probe_conditions(self.client)
+            client = self.client
+            place = (client.origin, self.options.bucket, client.server)
+            if place not in _probed:
+                conditions = yield from probe_conditions(client)
+                _probed[place] = conditions, client.dialect
+            self.conditions, client.dialect = _probed[place]
         return self.conditions
 
     def _require(self, verb: str, condition: str) -> Effects[None]:
