@@ -61,6 +61,7 @@ class ReplyParser:
         "_framing",
         "_parser",
         "_pieces",
+        "_sink",
         "chunked",
         "complete",
         "headers",
@@ -72,6 +73,8 @@ class ReplyParser:
 
     def __init__(self) -> None:
         self.headers: dict[str, str] = {}
+        self._sink = self.headers
+        self.complete = self.trailing = False
         self._parser = httptools.HttpResponseParser(self)
 
     def head(self, head: Buffer, method: str) -> None:
@@ -83,7 +86,7 @@ class ReplyParser:
             raise MalformedReply(f"the reply's head is malformed: {exc}") from exc
         headers = self.headers
         self.status = status = parser.get_status_code()
-        self.chunked = self.complete = self.trailing = False
+        self.chunked = False
         connection = headers.get("connection")
         if head[:9] == b"HTTP/1.1 ":
             self.keep_alive = connection is None or "close" not in connection.lower()
@@ -100,18 +103,14 @@ class ReplyParser:
                 )
             self.length = None
             self.chunked = True
-            self._begin_chunks()
+            self._framing = 0
+            # What comes behind the body must not pass for what came before it.
+            self._sink = {}
         elif "content-length" in headers:
             self.length = int(headers["content-length"])
         else:
             self.length = None
             self.keep_alive = False
-
-    def _begin_chunks(self) -> None:
-        self._pieces: list[bytes] = []
-        self._framing = 0
-        # What comes after the body must not pass for what came before it.
-        self.headers = dict(self.headers)
 
     def chunks(self, data: Buffer) -> list[bytes]:
         """The body bytes within `data`; `complete` afterwards when it has ended.
@@ -137,12 +136,12 @@ class ReplyParser:
     # Called by httptools.
 
     def on_message_begin(self) -> None:
-        if self.headers:
+        if self.complete:
             self.trailing = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
         lower = _names.get(name) or _lowered(name)
-        headers = self.headers
+        headers = self._sink
         text = value.decode("latin-1").strip(" \t")
         if lower in headers:
             text = f"{headers[lower]}, {text}"
@@ -151,7 +150,8 @@ class ReplyParser:
         headers[lower] = text
 
     def on_body(self, data: bytes) -> None:
-        self._pieces.append(data)
+        if not self.complete:
+            self._pieces.append(data)
 
     def on_message_complete(self) -> None:
         self.complete = True

@@ -1,166 +1,25 @@
-"""How requests reach a server and replies come back: the seam, and the one that blocks.
+"""How requests reach a server and replies come back, by blocking.
 
-Above it everything is generators and bytes; below it are sockets. A transport
-belongs to one host, keeps connections alive, sends a request once and never
-retries: what is worth another try is decided in one place, above.
+A transport belongs to one host, keeps connections alive, sends a request once
+and never retries: what is worth another try is decided in one place, above.
 """
 
 from __future__ import annotations
 
-import io
 import socket
 import ssl
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeAlias
 
-from objectstorage.bodies import Source
 from objectstorage.errors import ErrClosed, ErrIntegrity
-from objectstorage.s3._http import Buffer, MalformedReply, ReplyParser, head_end, is_interim
+from objectstorage.s3._body import Body
+from objectstorage.s3._http import MalformedReply, ReplyParser, head_end, is_interim
 from objectstorage.s3._sockets import RECEIVE, Connection, Pool, TLSConnection
 from objectstorage.s3.effects import pull
+from objectstorage.s3.exchange import Exchange, Reply, StreamBody, TransportError, failure
 
-__all__ = ["Exchange", "Reply", "Sent", "Stats", "StreamBody", "Transport", "TransportError"]
-
-Sent: TypeAlias = Literal["nothing", "some", "all"]
-"""How much of a request may have reached the server."""
+__all__ = ["Exchange", "Reply", "Stats", "StreamBody", "Transport", "TransportError"]
 
 _JOIN = 64 * 1024  # a body up to here is sent in one piece with the head
-
-
-class TransportError(OSError):
-    """No usable reply: refused, reset, cut short, malformed, timed out.
-
-    `sent`: "nothing" if no byte of the request was taken, "some" if the server
-    can't have the whole request, "all" if it may. `timeout`: time ran out.
-    """
-
-    def __init__(self, message: str, *, sent: Sent, timeout: bool = False) -> None:
-        super().__init__(message)
-        self.sent: Sent = sent
-        self.timeout = timeout
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _restore_error, (str(self), self.sent, self.timeout)
-
-
-def failure(exc: BaseException, place: str, sent: Sent) -> TransportError:
-    """What went wrong at `place`, from what the system or the parser said."""
-    # on a blocking socket the kernel's timeout is EAGAIN
-    timeout = isinstance(exc, TimeoutError | BlockingIOError)
-    text = "timed out" if isinstance(exc, BlockingIOError) else str(exc) or type(exc).__name__
-    return TransportError(f"{place}: {text}", sent=sent, timeout=timeout)
-
-
-def _restore_error(message: str, sent: Sent, timeout: bool) -> TransportError:
-    return TransportError(message, sent=sent, timeout=timeout)
-
-
-class StreamBody:
-    """A request body of known length that is made while it is sent; here: the source's bytes.
-
-    `length`: bytes on the wire. The transport reads `want()` bytes from
-    `source`, fewer only at its end, sends what `feed` makes of them, until
-    `want()` is 0 or the source ends, then sends what `finish` gives.
-    """
-
-    def __init__(self, source: Source, length: int) -> None:
-        self.source = source
-        self.length = length
-        self._left = length
-
-    def want(self) -> int:
-        """Bytes of the source wanted next; 0 when there are enough."""
-        return min(self._left, 256 * 1024)
-
-    def feed(self, data: Buffer) -> Sequence[Buffer]:
-        """What to send for the next bytes of the source."""
-        self._left -= len(data)
-        return [data]
-
-    def finish(self) -> Sequence[Buffer]:
-        """What to send after the last of them."""
-        return []
-
-
-class Exchange:
-    """One request as bytes, and how to read its reply.
-
-    method, head: the request's; `head` is complete, its blank line included.
-    body: sent after it, without a copy when it is large.
-    stream: give the reply after its head if it is a success; the body is read
-    piece by piece. An error's body is always read, up to a cap.
-    deadline: for the whole exchange, on the monotonic clock.
-    into: receives a success's body; `Reply.body` is then a view of it.
-    max_body: a longer body is an error, unless it is streamed.
-
-    `sent` tells how far the request has got, also after an interrupt.
-    """
-
-    __slots__ = (
-        "body",
-        "deadline",
-        "head",
-        "into",
-        "max_body",
-        "method",
-        "pulling",
-        "sent",
-        "stream",
-    )
-
-    def __init__(
-        self,
-        method: str,
-        head: bytes,
-        body: Buffer | StreamBody | None = None,
-        *,
-        stream: bool = False,
-        deadline: float | None = None,
-        into: memoryview | None = None,
-        max_body: int | None = None,
-    ) -> None:
-        self.method = method
-        self.head = head
-        self.body = body
-        self.stream = stream
-        self.deadline = deadline
-        self.into = into
-        self.max_body = max_body
-        self.sent: Sent = "nothing"
-        # while the caller's data is read, whose errors are not the network's
-        self.pulling = False
-
-    def __repr__(self) -> str:
-        return f"<Exchange {self.method}>"  # the head holds a signature
-
-
-class Reply:
-    """What came back.
-
-    `status`; `headers`, lower-case names, repeated ones joined by ", ";
-    `body`: bytes, a view of the caller's buffer, or b"" while it is streamed;
-    `length`: bytes of body behind the head (0 after HEAD), None if unsaid.
-    """
-
-    __slots__ = ("_stream", "body", "headers", "length", "status")
-
-    def __init__(
-        self,
-        status: int,
-        headers: dict[str, str],
-        body: bytes | memoryview,
-        length: int | None,
-        stream: Any = None,  # what the transport that made it keeps for a streamed body
-    ) -> None:
-        self.status = status
-        self.headers = headers
-        self.body = body
-        self.length = length
-        self._stream = stream
-
-    def __repr__(self) -> str:
-        return f"<Reply {self.status}>"
 
 
 class Stats:
@@ -180,163 +39,6 @@ class Stats:
     def in_use(self) -> int:
         """Connections that are serving a request or an unfinished body."""
         return self._pool.limit - len(self._pool.tokens)
-
-
-class _Body:
-    """A reply's body as it comes in; it lets its connection go at the end.
-
-    `rest` is here and decoded; `left` bytes are still to come, None if unsaid.
-    """
-
-    __slots__ = ("_conn", "_deadline", "_parser", "_place", "left", "rest")
-
-    def __init__(
-        self, conn: Connection, parser: ReplyParser, deadline: float | None, place: str
-    ) -> None:
-        self._conn: Connection | None = conn
-        self._parser = parser
-        self._deadline = deadline
-        self._place = place
-        self.left = parser.length
-        self.rest = memoryview(b"")
-
-    def __del__(self) -> None:
-        # A reply that was let go before its end must not keep its connection.
-        self.abort()
-
-    def abort(self) -> None:
-        """Drop the connection, if there is one still."""
-        conn, self._conn = self._conn, None
-        if conn is not None:
-            conn.pool.drop(conn)
-
-    def start(self, rest: bytes) -> None:
-        """Take what came in behind the head."""
-        self._guard(self._start, rest)
-
-    def read(self, n: int) -> bytes:
-        """At most `n` bytes; b"" at the end only."""
-        if not self.rest and self.left != 0:
-            if self.left is not None:
-                return self._guard(self._some, min(n, self.left))
-            self._guard(self._decode, None)
-        piece = bytes(self.rest[:n])
-        self.rest = self.rest[n:]
-        return piece
-
-    def read_into(self, view: memoryview) -> int:
-        """Fill the view, or the front of it; 0 at the end only."""
-        if not self.rest and self.left:
-            return self._guard(self._into, view[: self.left])
-        piece = self.read(len(view))
-        view[: len(piece)] = piece
-        return len(piece)
-
-    def read_all(self, into: memoryview | None, limit: int | None) -> bytes | memoryview:
-        """The whole body, in a buffer if one is given; a longer one is an error."""
-        if self.left is None:
-            return self._read_unknown(into, limit)
-        length = len(self.rest) + self.left
-        if limit is not None and length > limit:
-            raise self._too_long(limit)
-        # a BytesIO hands its buffer over without copying it
-        buffer = io.BytesIO(bytes(length if into is None else 0))
-        with buffer.getbuffer() if into is None else into[:length] as view:
-            at = 0
-            while at < length:
-                at += self.read_into(view[at:])
-        return buffer.getvalue() if into is None else into[:length]
-
-    def _read_unknown(self, into: memoryview | None, limit: int | None) -> bytes | memoryview:
-        pieces, length = [], 0
-        most = limit if into is None else len(into)
-        while piece := self.read(RECEIVE):
-            length += len(piece)
-            if most is not None and length > most:
-                raise self._too_long(most)
-            pieces.append(piece)
-        if into is None:
-            return b"".join(pieces)
-        into[:length] = b"".join(pieces)
-        return into[:length]
-
-    def read_front(self, most: int) -> bytes:
-        """The body up to `most` bytes; the connection is dropped if there are more."""
-        pieces = []
-        while most and (piece := self.read(most)):
-            most -= len(piece)
-            pieces.append(piece)
-        self.abort()
-        return b"".join(pieces)
-
-    def _too_long(self, limit: int) -> TransportError:
-        self.abort()
-        return TransportError(f"{self._place}: the body exceeds {limit} bytes", sent="all")
-
-    def _guard(self, receive: Callable[[Connection, Any], Any], what: Any) -> Any:
-        """Receive, then let the connection go if that was the end; drop it on any error."""
-        conn = self._conn
-        if conn is None:
-            raise TransportError(f"{self._place}: the body was given up", sent="all")
-        try:
-            if self._deadline is not None:
-                conn.limit(self._deadline)
-            got = receive(conn, what)
-        except BaseException as exc:
-            self.abort()
-            if isinstance(exc, OSError | MalformedReply):
-                raise failure(exc, self._place, "all") from exc
-            raise
-        parser = self._parser
-        if parser.complete:
-            self.left = 0
-        if self.left == 0:
-            self._conn = None
-            if parser.keep_alive and not parser.trailing:
-                conn.pool.put_back(conn)
-            else:
-                conn.pool.drop(conn)
-        return got
-
-    def _start(self, conn: Connection, rest: bytes) -> None:
-        if self._parser.chunked:
-            self.rest = memoryview(b"".join(self._parser.chunks(rest)))
-        elif self.left is None:
-            self.rest = memoryview(rest)
-        else:
-            self.rest = memoryview(rest)[: self.left]
-            self._parser.trailing = len(rest) > self.left
-            self.left -= len(self.rest)
-
-    def _some(self, conn: Connection, n: int) -> bytes:
-        data = conn.recv_some(n)
-        self._count(len(data))
-        return data
-
-    def _into(self, conn: Connection, view: memoryview) -> int:
-        got = conn.recv_into(view)
-        self._count(got)
-        return got
-
-    def _count(self, got: int) -> None:
-        assert self.left is not None
-        if not got:
-            raise ConnectionError(f"the body was cut short, {self.left} bytes are missing")
-        self.left -= got
-
-    def _decode(self, conn: Connection, _: None) -> None:
-        """Some bytes of a body whose length shows only in reading."""
-        parser = self._parser
-        while not self.rest and not parser.complete:
-            data = conn.recv(RECEIVE)
-            if parser.chunked:
-                if not data:
-                    raise ConnectionError("the body was cut short between its chunks")
-                self.rest = memoryview(b"".join(parser.chunks(data)))
-            elif data:
-                self.rest = memoryview(data)
-            else:
-                parser.complete = True
 
 
 class Transport:
@@ -398,11 +100,12 @@ class Transport:
             and parser.keep_alive
             and exchange.into is None
             and not exchange.stream
+            and (exchange.max_body is None or len(rest) <= exchange.max_body)
         ):
             # the short way of nearly all replies
             conn.pool.put_back(conn)
             return Reply(status, parser.headers, rest, length)
-        body = _Body(conn, parser, exchange.deadline, self._place)
+        body = Body(conn, parser, exchange.deadline, self._place)
         body.start(rest)
         if status >= 300:
             return Reply(status, parser.headers, body.read_front(self._max_error_body), length)
