@@ -21,8 +21,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from objectstorage.bodies import Source, as_source
-from objectstorage.errors import ErrClosed, ErrIntegrity
+from objectstorage.errors import ErrClosed, ErrIntegrity, ErrInvalidURL, ErrUnsupported
 from objectstorage.s3._http import MalformedReply, ReplyParser, head_end
+from objectstorage.s3.proxied import ProxyTransport
 from objectstorage.s3.transport import Exchange, StreamBody, Transport, TransportError
 
 HEAD = b"GET /b/k HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -902,3 +903,111 @@ def test_errors_and_exchanges_show_no_secret() -> None:
     assert "canary" not in repr(exchange)
     error = pickle.loads(pickle.dumps(TransportError("m", sent="some", timeout=True)))
     assert (str(error), error.sent, error.timeout) == ("m", "some", True)
+
+
+# -- by way of a proxy -------------------------------------------------------------
+
+
+class Relay:
+    """A CONNECT proxy: a handler that records what it was asked and joins the two ends."""
+
+    def __init__(self, answer: bytes = b"HTTP/1.1 200 Connection established\r\n\r\n") -> None:
+        self.answer = answer
+        self.asked: list[bytes] = []
+
+    def __call__(self, conn: socket.socket) -> None:
+        head, _ = request(conn)
+        self.asked.append(head)
+        conn.sendall(self.answer)
+        if b" 200 " not in self.answer:
+            return
+        host, _, port = head.split(b" ")[1].decode().rpartition(":")
+        with socket.create_connection((host, int(port))) as upstream:
+            back = threading.Thread(target=self.pump, args=(upstream, conn))
+            back.start()
+            self.pump(conn, upstream)
+            back.join()
+
+    @staticmethod
+    def pump(source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+
+def test_a_tunnel_carries_tls_to_the_endpoint(
+    contexts: tuple[ssl.SSLContext, ssl.SSLContext],
+) -> None:
+    relay = Relay()
+    with Server(echo, tls=contexts[0]) as server, Server(relay) as proxy:
+        transport = ProxyTransport(
+            "127.0.0.1", server.port, contexts[1], proxy=f"http://u%40:p@127.0.0.1:{proxy.port}"
+        )
+        for _ in range(2):
+            assert transport.send(Exchange("PUT", put_head(len(BIG)), BIG)).body == BIG
+        transport.close()
+        assert relay.asked == [
+            b"CONNECT 127.0.0.1:%d HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n"
+            b"Proxy-Authorization: Basic dUA6cA==" % (server.port, server.port)
+        ]
+        assert server.accepted == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 O",
+        b"junk",
+    ],
+)
+def test_a_proxy_that_opens_no_tunnel(
+    answer: bytes, contexts: tuple[ssl.SSLContext, ssl.SSLContext]
+) -> None:
+    with Server(once(answer)) as proxy:
+        transport = ProxyTransport(
+            "127.0.0.1", 9, contexts[1], proxy=f"http://u:canary@127.0.0.1:{proxy.port}"
+        )
+        with pytest.raises(TransportError, match="proxy") as caught:
+            get(transport)
+        assert caught.value.sent == "nothing"
+        assert "canary" not in f"{caught.value!r} {transport!r}"
+
+
+def test_a_proxy_forwards_plain_http() -> None:
+    asked: list[bytes] = []
+
+    def handler(conn: socket.socket) -> None:
+        while (got := request(conn))[0]:
+            asked.append(got[0])
+            conn.sendall(OK)
+
+    with Server(handler) as proxy:
+        transport = ProxyTransport(
+            "store.example", 9000, proxy=f"http://u:p@127.0.0.1:{proxy.port}"
+        )
+        exchange = Exchange("GET", HEAD)
+        for _ in range(2):
+            assert transport.send(exchange).body == b"ok"
+        transport.close()
+    assert (
+        asked
+        == [
+            b"GET http://store.example:9000/b/k HTTP/1.1\r\n"
+            b"Proxy-Authorization: Basic dTpw\r\nHost: h"
+        ]
+        * 2
+    )
+
+
+@pytest.mark.parametrize("proxy", ["socks5://h:1", "http://", "http://h:port", "http://h:99999"])
+def test_what_can_be_no_proxy(proxy: str) -> None:
+    with pytest.raises(ErrInvalidURL, match="a proxy is"):
+        ProxyTransport("h", 1, proxy=proxy)
+
+
+def test_tls_within_tls_is_refused() -> None:
+    with pytest.raises(ErrUnsupported):
+        ProxyTransport("h", 443, ssl.create_default_context(), proxy="https://p:3128")

@@ -1,4 +1,4 @@
-"""Which transport reaches an origin: lean sockets, or urllib3 through a proxy."""
+"""Which transport reaches an origin: directly, or through a proxy."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def connect(options: Options, origin: str, tls: ssl.SSLContext | None) -> Any:
     }
     host, port = parts.hostname or "", parts.port or (443 if secure else 80)
     if proxy is not None:
-        from objectstorage.s3.urllib3_transport import ProxyTransport
+        from objectstorage.s3.proxied import ProxyTransport
 
         return ProxyTransport(host, port, tls, proxy=proxy, **arguments)
     return Transport(host, port, tls if secure else None, **arguments)

@@ -182,14 +182,13 @@ class Transport:
         sock = self._open(timeout)
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if self._tls is None:
-                conn = Connection(sock, pool, self._read_timeout)
-            else:
+            if self._tls is not None:
                 # An end without TLS's own goodbye may be somebody else's doing.
-                tls = sock = self._tls.wrap_socket(
+                sock = self._tls.wrap_socket(
                     sock, server_hostname=self._server_hostname, suppress_ragged_eofs=False
                 )
-                conn = TLSConnection(tls, pool, self._read_timeout)
+            kind = TLSConnection if isinstance(sock, ssl.SSLSocket) else Connection
+            conn = kind(sock, pool, self._read_timeout)
             conn.limit(deadline)
         except BaseException:
             sock.close()
@@ -199,7 +198,7 @@ class Transport:
         return conn
 
     def _open(self, timeout: float) -> socket.socket:
-        """A TCP connection towards the server."""
+        """A connection towards the server, TLS not yet begun."""
         return socket.create_connection((self.host, self.port), timeout)
 
     # -- one request -----------------------------------------------------------
