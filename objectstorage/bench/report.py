@@ -80,7 +80,8 @@ def notes(report: Report) -> list[str]:
         if firsts:
             found.append(f"{place}: first byte after {seconds_text(median(firsts))} (p50)")
     if bound:
-        found.insert(0, f"the client, not the store, was the limit in {'; '.join(bound)}")
+        where = "every cell" if len(bound) == len(report.cells()) else "; ".join(bound)
+        found.insert(0, f"the client, not the store, was the limit in {where}")
     for result in report.results:
         if result.skipped is not None:
             found.append(f"{result.cell} on {result.layer} was skipped: {result.skipped}")

@@ -102,7 +102,7 @@ def interval_plot(
 
     centre: a value to draw a line at, with as much room on either side.
     """
-    right, top, row_height, bottom = 96 if any(row.note for row in rows) else 14, 8, 22, 24
+    right, top, row_height, bottom = 96 if any(row.note for row in rows) else 26, 8, 22, 24
     height = top + row_height * len(rows) + bottom
     low, high = min(row.low for row in rows), max(row.high for row in rows)
     if centre is not None:

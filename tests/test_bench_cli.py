@@ -1,0 +1,192 @@
+"""`objectstorage bench` and `objectstorage compare`, as they are called."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import threading
+import time
+
+import pytest
+
+from objectstorage import ErrUnavailable, open_storage
+from objectstorage.cli.__main__ import main
+from objectstorage.memory import MemoryStorage
+from objectstorage.urls import SCHEMES
+
+QUICK = ["--count", "40", "--objects", "10", "--warmup", "0", "--sizes", "64"]
+
+
+class SlowStorage(MemoryStorage):
+    """Takes a thousand times as long to fetch as it must."""
+
+    def fetch(self, key, **options):
+        time.sleep(0.002)
+        return super().fetch(key, **options)
+
+
+class InterruptedStorage(MemoryStorage):
+    """Somebody presses Ctrl-C while the 20th object is being written."""
+
+    puts = 0
+
+    def put(self, key, data, **options):
+        InterruptedStorage.puts += 1
+        if InterruptedStorage.puts == 20:
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        return super().put(key, data, **options)
+
+
+class AwayStorage(MemoryStorage):
+    """Nobody answers."""
+
+    def list(self, *args, **options):
+        raise ErrUnavailable("connection refused", operation="list", storage="away://")
+
+
+@pytest.fixture(autouse=True)
+def schemes(monkeypatch):
+    for cls in (SlowStorage, InterruptedStorage, AwayStorage):
+        scheme = cls.__name__.removesuffix("Storage").lower()
+        monkeypatch.setitem(SCHEMES, scheme, (__name__, cls.__name__))
+    monkeypatch.setattr(InterruptedStorage, "puts", 0)
+
+
+def bench(*args):
+    return main(["bench", *args])
+
+
+def keys(url):
+    return [info.key for info in open_storage(url).list()]
+
+
+def test_bench_prints_a_table_and_writes_its_files(tmp_path, capsys):
+    open_storage("memory://bench-files").put("mine", b"kept")
+    saved, page = tmp_path / "r.jsonl", tmp_path / "r.html"
+    options = ["--workloads", "put,get", "--concurrency", "1,2", *QUICK]
+    assert bench("memory://bench-files", *options, "--save", str(saved), "--html", str(page)) == 0
+    out = capsys.readouterr().out
+    assert len(re.findall(r"(?m)^(put|get) +64 B +[12] ", out)) == 4
+    assert keys("memory://bench-files") == ["mine"]
+    lines = [json.loads(line) for line in saved.read_text().splitlines()]
+    assert [line["type"] for line in lines] == ["run", *["result"] * 12]
+    assert {line["schema"] for line in lines} == {1}
+    html = page.read_text()
+    assert html.count("<svg") == html.count("</svg>") > 0
+    # self-contained: nothing is fetched from anywhere
+    assert not re.search(r"<(script|link|img|iframe)|url\(|@import|https?://", html)
+    assert "prefers-color-scheme: dark" in html
+
+
+def test_json_is_the_saved_lines(tmp_path, capsys):
+    saved = tmp_path / "r.jsonl"
+    assert bench("memory://", *QUICK, "--workloads", "stat", "--json", "--save", str(saved)) == 0
+    assert capsys.readouterr().out == saved.read_text()
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["memory://", "--workloads", "nope"], "no workload 'nope'"),
+        (["memory://", "--duration", "0"], "duration is more than 0"),
+        (["memory://", "--duration", "x"], "--duration"),
+        (["memory://", "--sizes", "-5"], "size is not negative"),
+        (["memory://", "--sizes", "1x"], "no size"),
+        (["memory://", "--concurrency", "0"], "concurrency is 1"),
+        (["memory://", "--html", "/nowhere/at/all.html"], "no folder"),
+        (["nope://"], "no store 'nope'"),
+        ([], "usage"),
+    ],
+)
+def test_bad_input_is_a_sentence_and_exit_code_2(args, says, capsys):
+    assert bench(*args) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert says in captured.err
+    assert captured.err.count("\n") == 1
+
+
+def test_an_unreachable_store_is_exit_code_5_and_leaves_no_file(tmp_path, capsys):
+    saved, page = tmp_path / "r.jsonl", tmp_path / "r.html"
+    assert bench("away://", *QUICK, "--save", str(saved), "--html", str(page)) == 5
+    assert "connection refused" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("concurrency", ["1", "4"])
+def test_ctrl_c_cleans_up_and_is_exit_code_130(concurrency, capsys):
+    store = open_storage("interrupted://ctrl-c")
+    MemoryStorage.put(store, "mine", b"kept")
+    options = ["--workloads", "put,get", "--concurrency", concurrency, *QUICK]
+    assert bench("interrupted://ctrl-c", *options) == 130
+    assert "interrupted" in capsys.readouterr().err
+    assert InterruptedStorage.puts >= 20
+    assert keys("interrupted://ctrl-c") == ["mine"]
+
+
+class TestCompare:
+    def test_a_slowed_store_is_slower_and_exit_code_8(self, capsys):
+        options = ["--workloads", "get", *QUICK, "--repeats", "4"]
+        code = main(["compare", "memory://fast", "slow://slow", *options, "--fail-on", "slower"])
+        assert code == 8
+        out = capsys.readouterr().out
+        assert re.search(r"(?m)^store +memory://fast +memory://slow$", out)
+        assert re.search(r"(?m)^get .* slower$", out)
+        assert keys("memory://fast") == keys("memory://slow") == []
+
+    def test_the_other_way_round_it_is_faster(self, capsys):
+        options = ["--workloads", "get", *QUICK, "--repeats", "4", "--fail-on", "slower"]
+        assert main(["compare", "slow://", "memory://", *options]) == 0
+        assert re.search(r"(?m)^get .* faster$", capsys.readouterr().out)
+
+    def test_a_run_against_itself_is_the_same(self, tmp_path, capsys):
+        saved, page = str(tmp_path / "r.jsonl"), tmp_path / "c.html"
+        assert bench("memory://", "--workloads", "get,list", *QUICK, "--save", saved) == 0
+        capsys.readouterr()
+        everything_else = ["--fail-on", "faster,slower,inconclusive", "--html", str(page)]
+        assert main(["compare", saved, saved, *everything_else]) == 0
+        out = capsys.readouterr().out
+        assert "differs" not in out
+        assert len(re.findall(r"(?m)^(get|list) .* same$", out)) == 2
+        assert "A&#x27;s" in page.read_text()
+        assert main(["compare", saved, saved, "--fail-on", "same"]) == 8
+
+    def test_json_tells_differences_first(self, tmp_path, capsys):
+        paths = [str(tmp_path / name) for name in ("a", "b")]
+        for path, seed in zip(paths, "12", strict=True):
+            options = ["--workloads", "stat", *QUICK, "--seed", seed, "--repeats", "1"]
+            assert bench("memory://", *options, "--save", path) == 0
+        capsys.readouterr()
+        assert main(["compare", *paths, "--json"]) == 0
+        first, second = map(json.loads, capsys.readouterr().out.splitlines())
+        assert (first["type"], first["name"], first["a"], first["b"]) == (
+            "difference",
+            "seed",
+            1,
+            2,
+        )
+        assert (second["type"], second["workload"]) == ("comparison", "stat")
+        # one repeat has no spread, and JSON no infinity
+        assert (second["verdict"], second["speed"]["high"]) == ("inconclusive", None)
+
+    @pytest.mark.parametrize(
+        ("operands", "code"),
+        [
+            (["memory://", "some/file"], 2),
+            (["no/such/file", "no/such/file"], 3),
+            (["memory://"], 2),
+            (["memory://", "memory://", "--fail-on", "ugly"], 2),
+            (["memory://", "memory://", "--metric", "beauty"], 2),
+            (["away://", "memory://"], 5),
+        ],
+    )
+    def test_bad_input(self, operands, code, capsys):
+        assert main(["compare", *operands, *QUICK]) == code
+        assert capsys.readouterr().out == ""
+
+    def test_a_file_of_something_else_is_exit_code_2(self, tmp_path, capsys):
+        path = tmp_path / "x"
+        path.write_bytes(b"\xff\xfe\x00")
+        assert main(["compare", str(path), str(path)]) == 2
+        assert "no line of benchmark results" in capsys.readouterr().err
