@@ -1,0 +1,427 @@
+"""`LocalStorage`: objects as files below a directory, whatever their names are."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import time
+
+from objectstorage.bodies import Source, as_buffer, as_source
+from objectstorage.errors import (
+    ErrDurabilityUnknown,
+    ErrNotExist,
+    ErrPreconditionFailed,
+    ErrTimeout,
+    ErrUnsupported,
+    StorageError,
+)
+from objectstorage.keys import check_content_type, check_metadata
+from objectstorage.local import locks, meta, ops, tree
+from objectstorage.local.atomic import Temporary, check_etag, make_way, publish, regular
+from objectstorage.local.confine import DIRECTORY, open_beneath
+from objectstorage.local.failures import no_object, read_error, write_error
+from objectstorage.local.files import LocalWriter, copy_bytes
+from objectstorage.local.naming import Naming
+from objectstorage.local.probe import probe
+from objectstorage.local.reading import ReadingStorage
+from objectstorage.local.root import Root
+from objectstorage.local.versions import etag_of
+from objectstorage.storage import (
+    ALL_CONDITIONS,
+    UNSET,
+    Capabilities,
+    Data,
+    PutResult,
+    Unset,
+    Writer,
+    check_condition,
+)
+
+__all__ = ["LocalStorage"]
+
+_CHUNK = 1024 * 1024
+
+
+class LocalStorage(ReadingStorage):
+    """Objects as files below a directory; a layout (`Naming`) says under which names."""
+
+    def __init__(self, directory: str, naming: Naming, *, durable: bool, create_root: bool) -> None:
+        super().__init__(directory, naming)
+        self._durable = durable
+        self._create_root = create_root
+        self._probed = False
+        self._capabilities = Capabilities(
+            conditions=ALL_CONDITIONS,
+            key_rules=naming.rules,
+            ordered_listing=True,
+            etag_kind="version",
+            metadata=hasattr(os, "setxattr"),
+            server_side_copy=True,
+            atomic_move=True,
+            presign=False,
+            strong_etags=True,
+            durable_puts=durable,
+        )
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """All of the contract; `probe` asks the file system whether it plays along."""
+        return self._capabilities
+
+    def probe(self) -> Capabilities:
+        """The capabilities on this file system; asked once, leaving no trace."""
+        try:
+            self._check_open("probe")
+            if not self._probed:
+                metadata, fine_times = probe(self._directory)
+                known = self._capabilities
+                self._capabilities = known._replace(
+                    metadata=known.metadata and metadata,
+                    strong_etags=fine_times,
+                    # Two versions within a second might look the same.
+                    conditions=ALL_CONDITIONS
+                    if fine_times
+                    else ALL_CONDITIONS._replace(replace=frozenset(), delete=frozenset()),
+                )
+                self._probed = True
+            return self._capabilities
+        except StorageError as exc:
+            raise exc.at(operation="probe", storage=self.url)
+
+    def _condition(self, if_match: str | Unset, create: bool = False) -> str | None:
+        etag = check_condition(if_match, create)
+        if etag is not None and not self.probe().strong_etags:
+            raise ErrUnsupported("the file system keeps times in seconds, too coarse for if_match")
+        return etag
+
+    # -- writing ---------------------------------------------------------------
+
+    def put(
+        self,
+        key: str,
+        data: Data,
+        *,
+        size: int | None = None,
+        content_type: str | None = None,
+        metadata: dict[str, str] | None = None,
+        create: bool = False,
+        if_match: str | Unset = UNSET,
+        durable: bool | None = None,
+        timeout: float | None = None,
+    ) -> PutResult:
+        """See `Storage.put`. The timeout covers the source and the wait for locks."""
+        try:
+            deadline = None if timeout is None else time.monotonic() + timeout
+            path = self._naming.path(key)
+            etag = None if if_match is UNSET else self._condition(if_match, create)
+            about = meta.encode(check_content_type(content_type), check_metadata(metadata))
+            view = as_buffer(data, size)
+            source = as_source(data, size) if view is None else None
+            durable = self._durable if durable is None else durable
+            root, temporary = self._temporary(durable)
+            try:
+                if source is None:
+                    temporary.write(view)  # type: ignore[arg-type]  # one of the two is set
+                else:
+                    _fill(temporary, source, deadline, timeout)
+                return self._commit(
+                    root, temporary, key, path, about, create, etag, durable, deadline
+                )
+            except BaseException:
+                temporary.discard()
+                raise
+        except StorageError as exc:
+            raise exc.at(key=key, operation="put", storage=self.url)
+
+    def writer(
+        self,
+        key: str,
+        *,
+        content_type: str | None = None,
+        metadata: dict[str, str] | None = None,
+        create: bool = False,
+        if_match: str | Unset = UNSET,
+        durable: bool | None = None,
+    ) -> Writer:
+        """See `Storage.writer`."""
+        try:
+            path = self._naming.path(key)
+            etag = self._condition(if_match, create)
+            about = meta.encode(check_content_type(content_type), check_metadata(metadata))
+            synced = self._durable if durable is None else durable
+            root, temporary = self._temporary(synced)
+        except StorageError as exc:
+            raise exc.at(key=key, operation="writer", storage=self.url)
+
+        def commit(temporary: Temporary) -> PutResult:
+            return self._commit(root, temporary, key, path, about, create, etag, synced, None)
+
+        def located(err: StorageError) -> StorageError:
+            return err.at(key=key, operation="writer", storage=self.url)
+
+        return LocalWriter(temporary, commit, located)
+
+    def _writing(self, durable: bool) -> Root:
+        """The store's directory, ready to be written to."""
+        root = self._root
+        if root is not None and root.tmp >= 0:
+            return root
+        try:
+            root = self._enter(make=self._create_root)
+            root.prepare(durable=durable)
+            return root
+        except StorageError:
+            raise
+        except FileNotFoundError as exc:
+            raise ErrNotExist(
+                "the store's directory isn't there"
+                + ("" if self._create_root else ", and create_root is off")
+            ) from exc
+        except OSError as exc:
+            raise write_error(exc) from exc
+
+    def _temporary(self, durable: bool) -> tuple[Root, Temporary]:
+        while True:
+            root = self._writing(durable)
+            try:
+                return root, Temporary(root.tmp)
+            except FileNotFoundError:
+                self._leave(root)  # removed since it was opened: begin anew
+            except OSError as exc:
+                raise write_error(exc) from exc
+
+    def _commit(
+        self,
+        root: Root,
+        temporary: Temporary,
+        key: str,
+        path: bytes,
+        about: bytes | None,
+        create: bool,
+        etag: str | None,
+        durable: bool,
+        deadline: float | None,
+    ) -> PutResult:
+        """From a filled temporary to the object."""
+        above, _, name = path.rpartition(b"/")
+        try:
+            version = temporary.seal(about, durable=durable)
+            parent = publish(
+                root.fd,
+                root.tmp,
+                temporary,
+                above,
+                name,
+                create=create,
+                etag=etag,
+                deadline=deadline,
+            )
+        except StorageError:
+            raise
+        except OSError as exc:
+            raise write_error(exc) from exc
+        temporary.release()
+        self._settle(root, above, parent, durable)
+        return PutResult(key, version[2], etag_of(*version))
+
+    def _settle(self, root: Root, path: bytes, parent: int, durable: bool) -> None:
+        """Put the new entry of a directory on disk, if asked to; closes `parent`."""
+        if not durable:
+            ops.close(parent)
+            return
+        try:
+            root.sync(path, parent)
+        except OSError as exc:
+            raise ErrDurabilityUnknown(
+                "it was written and is visible, but its directory could not be synced",
+                errno=exc.errno,
+            ) from exc
+
+    # -- deleting --------------------------------------------------------------
+
+    def delete(self, key: str, *, if_match: str | Unset = UNSET, must_exist: bool = False) -> None:
+        """See `Storage.delete`."""
+        try:
+            path = self._naming.path(key)
+            etag = self._condition(if_match)
+            if not self._delete(path, etag):
+                if etag is not None:
+                    raise ErrPreconditionFailed("there is no such object")
+                if must_exist:
+                    raise no_object()
+        except StorageError as exc:
+            raise exc.at(key=key, operation="delete", storage=self.url)
+
+    def _delete(self, path: bytes, etag: str | None) -> bool:
+        """Whether there was something to delete."""
+        above, _, name = path.rpartition(b"/")
+        try:
+            root = self._root or self._enter()
+            parent = open_beneath(root.fd, above or b".", DIRECTORY)
+        except StorageError:
+            raise
+        except OSError as exc:
+            if exc.errno in (errno.ENOENT, errno.ENOTDIR):
+                return False
+            raise read_error(exc) from exc
+        try:
+            locks.lock(parent, exclusive=etag is not None)
+            try:
+                if etag is not None:
+                    check_etag(parent, name, etag)
+                else:
+                    found = ops.stat(name, dir_fd=parent, follow_symlinks=False)
+                    if stat.S_ISLNK(found.st_mode):
+                        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+                    if not regular(found):
+                        return False
+                ops.unlink(name, dir_fd=parent)
+            finally:
+                locks.unlock(parent)
+            if self._durable:
+                try:
+                    ops.fsync(parent)
+                except OSError as exc:
+                    raise ErrDurabilityUnknown(
+                        "it was deleted, but its directory could not be synced", errno=exc.errno
+                    ) from exc
+        except StorageError:
+            raise
+        except FileNotFoundError:
+            return False
+        except OSError as exc:
+            raise read_error(exc) from exc
+        finally:
+            ops.close(parent)
+        self._prune(root, above)
+        return True
+
+    def _prune(self, root: Root, path: bytes) -> None:
+        for gone in tree.prune(root.fd, path):
+            root.chains.forget(gone)
+
+    # -- copying, moving -------------------------------------------------------
+
+    def _copy_within(self, src: str, dst: str, *, create: bool) -> PutResult:
+        try:
+            path = self._naming.path(dst)
+            fd = self._source(src)
+            try:
+                root, temporary = self._temporary(self._durable)
+                try:
+                    about = self._copy_content(fd, temporary)
+                    return self._commit(
+                        root, temporary, dst, path, about, create, None, self._durable, None
+                    )
+                except BaseException:
+                    temporary.discard()
+                    raise
+            finally:
+                ops.close(fd)
+        except StorageError as exc:
+            raise exc.at(key=src, operation="copy", storage=self.url)
+
+    def _copy_content(self, fd: int, temporary: Temporary) -> bytes | None:
+        try:
+            copy_bytes(fd, temporary, ops.fstat(fd).st_size)
+            return meta.read_raw(fd)
+        except StorageError:
+            raise
+        except OSError as exc:
+            raise write_error(exc) from exc
+
+    def _source(self, key: str) -> int:
+        """An open object to copy or move; `ErrNotExist`."""
+        try:
+            fd = self._open(self._naming.path(key))
+        except StorageError:
+            raise
+        except OSError as exc:
+            raise read_error(exc) from exc
+        if not regular(ops.fstat(fd)):
+            ops.close(fd)
+            raise no_object()
+        return fd
+
+    def _move_within(self, src: str, dst: str, *, create: bool) -> PutResult:
+        try:
+            while True:
+                result = self._move(src, dst, create)
+                if result is not None:
+                    return result
+        except StorageError as exc:
+            raise exc.at(key=src, operation="move", storage=self.url)
+
+    def _move(self, src: str, dst: str, create: bool) -> PutResult | None:
+        """One attempt; None if the source or a directory changed meanwhile."""
+        fd = self._source(src)
+        try:
+            # It may have been put without: moved durably, it must be on disk.
+            if self._durable:
+                ops.fsync(fd)
+            version = ops.fstat(fd)
+            root = self._writing(self._durable)
+            src_above, _, src_name = self._naming.path(src).rpartition(b"/")
+            dst_above, _, dst_name = self._naming.path(dst).rpartition(b"/")
+            src_dir = open_beneath(root.fd, src_above or b".", DIRECTORY)
+        except StorageError:
+            raise
+        except FileNotFoundError:
+            return None
+        except OSError as exc:
+            raise write_error(exc) from exc
+        finally:
+            ops.close(fd)
+        dst_dir = -1
+        try:
+            dst_dir = tree.make_directory(root.fd, dst_above)
+            taken = locks.lock_both(src_dir, dst_dir)
+            try:
+                found = ops.stat(src_name, dir_fd=src_dir, follow_symlinks=False)
+                if (found.st_ino, found.st_mtime_ns) != (version.st_ino, version.st_mtime_ns):
+                    return None
+                move = ops.rename_exclusive if create else ops.rename
+                move(src_name, dst_name, src_dir_fd=src_dir, dst_dir_fd=dst_dir)
+            finally:
+                for locked in taken:
+                    locks.unlock(locked)
+            entered, dst_dir = dst_dir, -1
+            self._settle(root, dst_above, entered, self._durable)
+            if self._durable:
+                self._settle_source(src_dir)
+        except StorageError:
+            raise
+        except FileNotFoundError:
+            return None
+        except (IsADirectoryError, FileExistsError) as exc:
+            make_way(dst_dir, dst_name, exc)
+            return None
+        except OSError as exc:
+            raise write_error(exc) from exc
+        finally:
+            ops.close(src_dir)
+            if dst_dir >= 0:
+                ops.close(dst_dir)
+        self._prune(root, src_above)
+        return PutResult(
+            dst, found.st_size, etag_of(found.st_mtime_ns, found.st_ino, found.st_size)
+        )
+
+    def _settle_source(self, fd: int) -> None:
+        try:
+            ops.fsync(fd)
+        except OSError as exc:
+            raise ErrDurabilityUnknown(
+                "it was moved, but the source's directory could not be synced", errno=exc.errno
+            ) from exc
+
+
+def _fill(
+    temporary: Temporary, source: Source, deadline: float | None, timeout: float | None
+) -> None:
+    """All of the source's bytes; its own errors pass as they are."""
+    while piece := source.read(_CHUNK):
+        temporary.write(piece)
+        if deadline is not None and time.monotonic() > deadline:
+            raise ErrTimeout(f"the data took longer than {timeout} s")
