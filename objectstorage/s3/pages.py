@@ -1,0 +1,59 @@
+"""How the listings get their pages, and what every page is checked for."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from objectstorage.errors import ErrBackend
+from objectstorage.s3.effects import Effects
+from objectstorage.s3.xml import ListPage
+
+__all__ = ["Page", "Tokens", "check_prefix"]
+
+
+class Page(Protocol):
+    """Asks the server for one page; knows requests and the store's own prefix."""
+
+    def __call__(
+        self,
+        prefix: str,
+        delimiter: str | None = None,
+        start_after: str | None = None,
+        token: str | None = None,
+        max_keys: int = 1000,
+    ) -> Effects[ListPage]:
+        """Keys with `prefix`; with a delimiter, common prefixes apart.
+
+        `start_after` begins a listing, `token` goes on with one.
+        """
+
+
+class Tokens:
+    """The tokens of one listing since it last advanced: one that comes back would loop."""
+
+    __slots__ = ("_seen",)
+
+    def __init__(self) -> None:
+        self._seen: set[str] = set()
+
+    def following(self, page: ListPage) -> str | None:
+        """The token to go on with; None at the end."""
+        token = page.token
+        if token is None:
+            return None
+        if token in self._seen:
+            raise ErrBackend("the server's listing does not advance: a token came twice")
+        if page.objects or page.prefixes:
+            self._seen.clear()
+        self._seen.add(token)
+        return token
+
+
+def check_prefix(page: ListPage, prefix: str) -> None:
+    """`ErrBackend` if a page holds what was not asked for."""
+    for info in page.objects:
+        if not info[0].startswith(prefix):
+            raise ErrBackend(f"asked for {prefix!r}, the server listed {info[0][:200]!r}")
+    for name in page.prefixes:
+        if not (name.startswith(prefix) and name.endswith("/")):
+            raise ErrBackend(f"asked for {prefix!r}, the server listed {name[:200]!r}")
