@@ -16,7 +16,7 @@ from objectstorage.bench.report import (
     notes,
     result_table,
 )
-from objectstorage.bench.results import Report, Result
+from objectstorage.bench.results import Report, Result, every
 from objectstorage.bench.stats import median
 from objectstorage.bench.svg import COLOURS, Line, Row, interval_plot, line_plot
 from objectstorage.bench.text import seconds_text, short_count, size_text
@@ -51,7 +51,7 @@ svg text { font: 11px system-ui, sans-serif; }
 .legend span { margin-right: 14px; white-space: nowrap; }
 .legend i { display: inline-block; width: 14px; height: 3px; border-radius: 2px;
   margin-right: 5px; vertical-align: middle; }
-.wide { max-width: 760px; }
+.wide { max-width: 520px; margin-bottom: 16px; }
 """
 
 
@@ -183,8 +183,8 @@ def _latencies(report: Report) -> Iterator[str]:
         for name, n, _, results in group:
             found: dict[str, float] = {}
             for mark in ("min", "p50", "p90", "p99", "p99.9", "max"):
-                values = [v for r in results if (v := r.metric(mark)) is not None and v > 0]
-                if values:
+                values = every(results, mark)
+                if values and min(values) > 0:
                     found[mark] = median(values)
             if "min" in found and "max" in found:
                 marks = [(v, mark) for mark, v in found.items() if mark not in ("min", "max")]

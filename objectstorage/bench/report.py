@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from objectstorage.bench.compare import Comparison, Difference
-from objectstorage.bench.results import Report, Result
+from objectstorage.bench.results import Report, Result, every
 from objectstorage.bench.stats import median
 from objectstorage.bench.text import (
     count_text,
@@ -47,7 +47,7 @@ def result_table(report: Report) -> Table:
     for (layer, cell), results in report.cells().items():
 
         def value(metric: str, results: Sequence[Result] = results) -> str:
-            values = [v for r in results if (v := r.metric(metric)) is not None]
+            values = every(results, metric)
             return metric_text(metric, median(values)) if values else "-"
 
         rate = [r.bytes / r.seconds for r in results if r.bytes and r.seconds]

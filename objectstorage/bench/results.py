@@ -7,7 +7,7 @@ layer, in one repeat. Times are in seconds, sizes in bytes.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -72,6 +72,17 @@ class Result:
         return self.latency.get("all", {}).get(name)
 
 
+def every(results: Sequence[Result], metric: str) -> list[float]:
+    """The metric of each; nothing unless all have it.
+
+    A percentile that only the repeats with many samples allow would be one of
+    those, which are the fast ones.
+    """
+    values = [result.metric(metric) for result in results]
+    known = [value for value in values if value is not None]
+    return known if len(known) == len(values) else []
+
+
 METRICS = {
     "throughput": True,
     "p50": False,
@@ -117,8 +128,7 @@ class Report:
 
     def samples(self, layer: str, cell: Cell, metric: str) -> list[float]:
         """One number a repeat."""
-        values = [result.metric(metric) for result in self.cells().get((layer, cell), [])]
-        return [value for value in values if value is not None]
+        return every(self.cells().get((layer, cell), []), metric)
 
     def median(self, layer: str, cell: Cell, metric: str) -> float | None:
         """The median over the repeats, None if none has it."""

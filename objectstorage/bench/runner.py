@@ -8,7 +8,7 @@ import secrets
 from array import array
 from collections import Counter
 from collections.abc import Callable, Sequence
-from time import process_time
+from time import perf_counter, process_time
 
 from objectstorage.bench.config import Cell, Config, environment
 from objectstorage.bench.driver import Driver, Pace, Record, drive_threads
@@ -27,6 +27,8 @@ _BUSY = 0.9
 # Of the operations asked for by a rate: below it the client, or the store
 # behind its concurrency, did not keep up.
 _KEPT_UP = 0.95
+# Of the duration: how long it may take, preparations between rounds included.
+_PATIENCE = 3
 
 
 def run(
@@ -152,6 +154,7 @@ def _rounds(
     """Rounds until the seconds, or the operations, are used up."""
     tally = _Tally()
     workers = job.site.concurrency
+    begun = perf_counter()
     while tally.seconds < seconds if count is None else tally.attempts < count:
         job.begin()
         records = [Record() for _ in range(workers)]
@@ -171,6 +174,8 @@ def _rounds(
         tally.add(records, max(ends, default=0.0), cpu, max(peak, 0) if known else None)
         if tally.attempts == before or not ends:
             break  # nothing, or nothing but errors: another round would bring no more
+        if count is None and perf_counter() - begun > _PATIENCE * seconds:
+            break  # what has to be set up takes far longer than what is measured
     return tally
 
 

@@ -258,17 +258,14 @@ class Put(Workload):
     needs = ()
 
     def begin(self) -> None:
-        names = [f"{n:06}" for n in range(max(self.site.objects, self.site.concurrency))]
-        self.keys = [f"{self.site.prefix}{name}" for name in names]
-        self.site.workspace.delete(self.keys)
-        for name in names:
-            self.site.key(name)
+        self.names = [f"{n:06}" for n in range(max(self.site.objects, self.site.concurrency))]
+        self.site.workspace.delete(f"{self.site.prefix}{name}" for name in self.names)
 
     def operations(self, worker: int) -> Iterator[Operation]:
         check = _always(Moved(self.site.size))
         payloads = cycle(self.payloads)
-        for key in self.shares(self.keys)[worker]:
-            yield Operation("put", self.target.put, (key, next(payloads)), check)
+        for name in self.shares(self.names)[worker]:
+            yield Operation("put", self.target.put, (self.site.key(name), next(payloads)), check)
 
 
 class Delete(Workload):
