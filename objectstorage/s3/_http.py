@@ -3,18 +3,42 @@
 `httptools` judges the syntax (it refuses duplicate lengths, a length beside an
 encoding, folded headers, bare line feeds); what it leaves open is decided here.
 One parser a reply, so that nothing of one reply can leak into the next.
+
+What takes several receives is a generator, run by blocking or on an event loop.
+It yields what it needs: None for some bytes, a number for that many, a view to
+be filled; it is sent the bytes, or how many. Of a number or a view fewer may
+come; none is the end of the connection.
 """
 
 from __future__ import annotations
 
-from typing import TypeAlias
+import io
+from collections.abc import Generator
+from typing import Any, TypeAlias, TypeVar
 
 import httptools
 
-__all__ = ["Buffer", "MalformedReply", "ReplyParser", "head_end", "is_interim"]
+__all__ = [
+    "RECEIVE",
+    "Buffer",
+    "MalformedReply",
+    "ReplyBody",
+    "ReplyParser",
+    "Steps",
+    "head_end",
+    "is_interim",
+    "read_head",
+]
+
+_T = TypeVar("_T")
+Steps: TypeAlias = Generator[int | memoryview | None, Any, _T]
+"""Receives that end in a `_T`."""
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 """What is sent and received: contiguous bytes."""
+
+RECEIVE = 64 * 1024
+"""Bytes of a receive of unknown length: a reply's head and a small body at once."""
 
 _MAX_HEADERS = 256
 _MAX_FRAMING = 64 * 1024  # bytes of chunk extensions and trailers in a row
@@ -162,3 +186,139 @@ def _lowered(name: bytes) -> str:
     if len(_names) < 1024:  # a server must not make it grow for ever
         _names[name] = lower
     return lower
+
+
+def read_head(method: str, max_head: int, data: bytes) -> Steps[tuple[ReplyParser, bytes]]:
+    """A reply's head, interim ones skipped, and the bytes that came in behind it.
+
+    method: the request's. data: what came in already.
+    """
+    searched = skipped = 0
+    while True:
+        end = head_end(data, max_head - skipped, searched=searched) if data else 0
+        if end:
+            parser = ReplyParser()
+            parser.head(data[:end], method)
+            data = data[end:]
+            if parser.status >= 200:
+                return parser, data
+            searched, skipped = 0, skipped + end
+            continue
+        searched = len(data)
+        more = yield None
+        if not more:
+            raise ConnectionError(
+                "the reply's head was cut short" if data else "closed without a reply"
+            )
+        data = data + more if data else more
+
+
+class ReplyBody:
+    """The body behind a reply's head.
+
+    data: what came in with the head. `rest` has been received and decoded,
+    `left` bytes are still to come (None if that shows only in reading). Once
+    `ended`, `reusable` says whether the connection can serve another request.
+    """
+
+    __slots__ = ("_parser", "left", "rest")
+
+    def __init__(self, parser: ReplyParser, data: bytes) -> None:
+        self._parser = parser
+        self.left = parser.length
+        self.rest = memoryview(b"")
+        if self.left is not None:
+            self.rest = memoryview(data)[: self.left]
+            parser.trailing = len(data) > self.left
+            self.left -= len(self.rest)
+        elif data:
+            self._decode(data)
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will come."""
+        return self.left == 0
+
+    @property
+    def reusable(self) -> bool:
+        """Whether the connection is in order behind the end."""
+        return self._parser.keep_alive and not self._parser.trailing
+
+    def read(self, n: int) -> Steps[bytes]:
+        """At most `n` bytes; b"" at the end only."""
+        if not self.rest and self.left != 0:
+            if self.left is not None:
+                data: bytes = yield min(n, self.left)
+                self._count(len(data))
+                return data
+            while not self.rest and not self.ended:
+                self._decode((yield None))
+        piece = bytes(self.rest[:n])
+        self.rest = self.rest[n:]
+        return piece
+
+    def read_into(self, view: memoryview) -> Steps[int]:
+        """Fill the view, or the front of it; 0 at the end only."""
+        if not self.rest and self.left:
+            got: int = yield view[: self.left]
+            self._count(got)
+            return got
+        piece = yield from self.read(len(view))
+        view[: len(piece)] = piece
+        return len(piece)
+
+    def read_all(self, into: memoryview | None, limit: int | None) -> Steps[bytes | memoryview]:
+        """The whole body, in `into` if given; `MalformedReply` if it is too long."""
+        most = limit if into is None else len(into)
+        if self.left is None:
+            return (yield from self._read_unknown(into, most))
+        length = len(self.rest) + self.left
+        if most is not None and length > most:
+            raise MalformedReply(f"the body exceeds {most} bytes")
+        # a BytesIO hands its buffer over without copying it
+        buffer = io.BytesIO(bytes(length if into is None else 0))
+        with buffer.getbuffer() if into is None else into[:length] as view:
+            at = 0
+            while at < length:
+                at += yield from self.read_into(view[at:])
+        return buffer.getvalue() if into is None else into[:length]
+
+    def _read_unknown(self, into: memoryview | None, most: int | None) -> Steps[bytes | memoryview]:
+        pieces, length = [], 0
+        while piece := (yield from self.read(RECEIVE)):
+            length += len(piece)
+            if most is not None and length > most:
+                raise MalformedReply(f"the body exceeds {most} bytes")
+            pieces.append(piece)
+        if into is None:
+            return b"".join(pieces)
+        into[:length] = b"".join(pieces)
+        return into[:length]
+
+    def read_front(self, most: int) -> Steps[bytes]:
+        """The body, cut after `most` bytes."""
+        pieces = []
+        while most and (piece := (yield from self.read(most))):
+            most -= len(piece)
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    def _count(self, got: int) -> None:
+        if self.left is not None:
+            if not got:
+                raise ConnectionError(f"the body was cut short, {self.left} bytes are missing")
+            self.left -= got
+
+    def _decode(self, data: bytes) -> None:
+        """Take bytes of a body of unknown length; b"" is the connection's end."""
+        parser = self._parser
+        if parser.chunked:
+            if not data:
+                raise ConnectionError("the body was cut short between its chunks")
+            self.rest = memoryview(b"".join(parser.chunks(data)))
+            if parser.complete:
+                self.left = 0
+        elif data:
+            self.rest = memoryview(data)
+        else:
+            self.left = 0

@@ -1,4 +1,4 @@
-"""Blocking connections and the pool that keeps them; nothing of HTTP is known here."""
+"""Blocking connections and the pool that keeps them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ import weakref
 from collections import deque
 from collections.abc import Sequence
 
-__all__ = ["RECEIVE", "Connection", "Pool", "TLSConnection"]
+from objectstorage.s3._http import RECEIVE
 
-RECEIVE = 64 * 1024
-"""Bytes of a first receive: a reply's head and a small body at once."""
+__all__ = ["Connection", "Pool", "TLSConnection"]
 
 _IN, _OUT = select.POLLIN, select.POLLOUT
 

@@ -10,9 +10,18 @@ from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
 from objectstorage.bodies import Source
-from objectstorage.s3._http import Buffer
+from objectstorage.errors import ErrIntegrity
+from objectstorage.s3._http import Buffer, MalformedReply, ReplyParser
 
-__all__ = ["Exchange", "Reply", "Sent", "StreamBody", "TransportError", "failure"]
+__all__ = [
+    "Exchange",
+    "Outgoing",
+    "Reply",
+    "Sent",
+    "StreamBody",
+    "TransportError",
+    "failure",
+]
 
 Sent: TypeAlias = Literal["nothing", "some", "all"]
 """How much of a request may have reached the server."""
@@ -73,6 +82,38 @@ class StreamBody:
         return []
 
 
+class Outgoing:
+    """A `StreamBody` on its way: never a byte more than it declared, nor one less.
+
+    Until `last`, send what `encode` makes of the next `want` bytes of the source.
+    """
+
+    __slots__ = ("_body", "_left", "last", "want")
+
+    def __init__(self, body: StreamBody) -> None:
+        self._body = body
+        self._left = body.length
+        self.want = body.want()
+        self.last = False
+
+    def encode(self, data: Buffer) -> list[memoryview]:
+        """What to send next; `ErrIntegrity` before anything wrong is sent.
+
+        data: `want` bytes, fewer only at the source's end.
+        """
+        body = self._body
+        pieces = list(body.feed(data)) if data else []
+        self.want = body.want() if data else 0
+        if not self.want:
+            self.last = True
+            pieces += body.finish()
+        views = [memoryview(piece) for piece in pieces]
+        self._left -= sum([len(view) for view in views])
+        if self._left < 0 or (self.last and self._left):
+            raise ErrIntegrity(f"the data is not the {body.length} bytes that were declared")
+        return views
+
+
 class Exchange:
     """One request as bytes, and how to read its reply.
 
@@ -120,6 +161,14 @@ class Exchange:
         self.sent: Sent = "nothing"
         # while the caller's data is read, whose errors are not the network's
         self.pulling = False
+
+    def check_reply(self, parser: ReplyParser) -> None:
+        """What a reply's head means if the request is not out yet."""
+        if self.sent != "all":
+            # The rest of the request can't follow on this connection.
+            parser.keep_alive = False
+            if parser.status < 300:
+                raise MalformedReply("success was reported before the request was sent")
 
     def __repr__(self) -> str:
         return f"<Exchange {self.method}>"  # the head holds a signature

@@ -10,12 +10,19 @@ import socket
 import ssl
 import time
 
-from objectstorage.errors import ErrClosed, ErrIntegrity
-from objectstorage.s3._body import Body
-from objectstorage.s3._http import MalformedReply, ReplyParser, head_end, is_interim
-from objectstorage.s3._sockets import RECEIVE, Connection, Pool, TLSConnection
+from objectstorage.errors import ErrClosed
+from objectstorage.s3._body import BlockingBody, run_steps
+from objectstorage.s3._http import MalformedReply, ReplyBody, is_interim, read_head
+from objectstorage.s3._sockets import Connection, Pool, TLSConnection
 from objectstorage.s3.effects import pull
-from objectstorage.s3.exchange import Exchange, Reply, StreamBody, TransportError, failure
+from objectstorage.s3.exchange import (
+    Exchange,
+    Outgoing,
+    Reply,
+    StreamBody,
+    TransportError,
+    failure,
+)
 
 __all__ = ["Exchange", "Reply", "Stats", "StreamBody", "Transport", "TransportError"]
 
@@ -88,42 +95,48 @@ class Transport:
         conn = self._take(exchange.deadline)
         try:
             early = self._send_request(conn, exchange)
-            parser, rest = self._read_head(conn, exchange, early)
+            steps = read_head(exchange.method, self._max_head, early)
+            parser, rest = run_steps(steps, conn, exchange.deadline)
+            exchange.check_reply(parser)
+            status, length, headers = parser.status, parser.length, parser.headers
+            if (
+                len(rest) == length
+                and parser.keep_alive
+                and exchange.into is None
+                and not exchange.stream
+                and (exchange.max_body is None or length <= exchange.max_body)
+            ):
+                # the short way of nearly all replies
+                conn.pool.put_back(conn)
+                return Reply(status, headers, rest, length)
+            incoming = ReplyBody(parser, rest)
         except BaseException as exc:
             conn.pool.drop(conn)
             if isinstance(exc, OSError | MalformedReply) and not exchange.pulling:
                 raise failure(exc, self._place, exchange.sent) from exc
             raise
-        status, length = parser.status, parser.length
-        if (
-            len(rest) == length
-            and parser.keep_alive
-            and exchange.into is None
-            and not exchange.stream
-            and (exchange.max_body is None or len(rest) <= exchange.max_body)
-        ):
-            # the short way of nearly all replies
-            conn.pool.put_back(conn)
-            return Reply(status, parser.headers, rest, length)
-        body = Body(conn, parser, exchange.deadline, self._place)
-        body.start(rest)
+        body = BlockingBody(conn, incoming, exchange.deadline, self._place)
         if status >= 300:
-            return Reply(status, parser.headers, body.read_front(self._max_error_body), length)
+            front = body.run(incoming.read_front(self._max_error_body))
+            body.abort()  # unless that was all of it
+            return Reply(status, headers, front, length)
         if exchange.stream:
-            return Reply(status, parser.headers, b"", length, body)
-        data = body.read_all(exchange.into, exchange.max_body)
-        return Reply(status, parser.headers, data, length)
+            return Reply(status, headers, b"", length, body)
+        data = body.run(incoming.read_all(exchange.into, exchange.max_body))
+        return Reply(status, headers, data, length)
 
     def read(self, reply: Reply, n: int) -> bytes:
         """At most `n` bytes of a streamed body, b"" at its end only.
 
         `TransportError` if it was cut short.
         """
-        return reply._stream.read(n) if reply._stream is not None and n > 0 else b""
+        body: BlockingBody | None = reply._stream
+        return body.run(body.incoming.read(n)) if body is not None and n > 0 else b""
 
     def read_into(self, reply: Reply, view: memoryview) -> int:
         """Fill `view`, or the front of it, from a streamed body; 0 at its end only."""
-        return reply._stream.read_into(view) if reply._stream is not None and len(view) else 0
+        body: BlockingBody | None = reply._stream
+        return body.run(body.incoming.read_into(view)) if body is not None and len(view) else 0
 
     def abort(self, reply: Reply) -> None:
         """Give up a streamed body; its connection is closed unless that was at its end."""
@@ -229,22 +242,12 @@ class Transport:
     def _send_stream(self, conn: Connection, exchange: Exchange, body: StreamBody) -> bytes:
         """The same for a body that is made meanwhile; never a byte more than it declared."""
         views = [memoryview(exchange.head)]
-        left = body.length
-        more = True
-        while more:
+        outgoing = Outgoing(body)
+        while not outgoing.last:
             exchange.pulling = True
-            want = body.want()
-            data = pull(body.source, want) if want else b""
-            pieces = list(body.feed(data)) if data else []
-            more = bool(data) and body.want() > 0
-            if not more:
-                pieces += body.finish()
-            left -= sum([len(piece) for piece in pieces])
-            if left < 0 or (left and not more):
-                raise ErrIntegrity(f"the data is not the {body.length} bytes that were declared")
+            views += outgoing.encode(pull(body.source, outgoing.want) if outgoing.want else b"")
             exchange.pulling = False
-            views += [memoryview(piece) for piece in pieces]
-            if early := self._send_views(conn, exchange, views, last=not more):
+            if early := self._send_views(conn, exchange, views, last=outgoing.last):
                 return early
             views = []
         return b""
@@ -276,36 +279,3 @@ class Transport:
             if exchange.deadline is not None:
                 conn.limit(exchange.deadline)
         return b""
-
-    def _read_head(
-        self, conn: Connection, exchange: Exchange, data: bytes
-    ) -> tuple[ReplyParser, bytes]:
-        """The reply's head, interim ones skipped, and what came in behind it."""
-        if not data:
-            data = conn.recv(RECEIVE)
-        searched = skipped = 0
-        while True:
-            end = head_end(data, self._max_head - skipped, searched=searched) if data else 0
-            if end:
-                parser = ReplyParser()
-                parser.head(data[:end], exchange.method)
-                data = data[end:]
-                if parser.status >= 200:
-                    break
-                searched, skipped = 0, skipped + end
-                continue
-            searched = len(data)
-            if exchange.deadline is not None:
-                conn.limit(exchange.deadline)
-            more = conn.recv(RECEIVE)
-            if not more:
-                raise ConnectionError(
-                    "the reply's head was cut short" if data else "closed without a reply"
-                )
-            data += more
-        if exchange.sent != "all":
-            # The rest of the request can't follow on this connection.
-            parser.keep_alive = False
-            if parser.status < 300:
-                raise MalformedReply("success was reported before the request was sent")
-        return parser, data
