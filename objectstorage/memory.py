@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from objectstorage import _fork
+from objectstorage import _cancel, _fork
 from objectstorage.bodies import as_source
 from objectstorage.errors import (
     ErrExist,
@@ -211,6 +211,7 @@ class MemoryStorage(Storage):
         space = self._space
         with space.lock:
             self._check(key, create, if_match)
+            _cancel.check()
             etag = f"{next(space.versions):x}"
             info = ObjectInfo(key, len(data), datetime.now(UTC), etag, content_type, metadata)
             space.set(key, data, info)

@@ -12,6 +12,7 @@ import os
 import secrets
 import stat
 
+from objectstorage import _cancel
 from objectstorage.errors import (
     ErrConflict,
     ErrExist,
@@ -167,6 +168,7 @@ def publish(
             try:
                 if etag is not None:
                     check_etag(parent, name, etag)
+                _cancel.check()
                 if create:
                     ops.rename_exclusive(temporary.name, name, src_dir_fd=tmp, dst_dir_fd=parent)
                 else:

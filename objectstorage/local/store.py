@@ -7,6 +7,7 @@ import os
 import stat
 import time
 
+from objectstorage import _cancel
 from objectstorage.bodies import Source, as_buffer, as_source
 from objectstorage.errors import (
     ErrDurabilityUnknown,
@@ -276,6 +277,7 @@ class LocalStorage(ReadingStorage):
                         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
                     if not regular(found):
                         return False
+                _cancel.check()
                 ops.unlink(name, dir_fd=parent)
             finally:
                 locks.unlock(parent)
@@ -381,6 +383,7 @@ class LocalStorage(ReadingStorage):
                 found = ops.stat(src_name, dir_fd=src_dir, follow_symlinks=False)
                 if (found.st_ino, found.st_mtime_ns) != (version.st_ino, version.st_mtime_ns):
                     return None
+                _cancel.check()
                 move = ops.rename_exclusive if create else ops.rename
                 move(src_name, dst_name, src_dir_fd=src_dir, dst_dir_fd=dst_dir)
             finally:
