@@ -618,6 +618,33 @@ def test_exit_codes(cli, monkeypatch, error, code, json_too):
         assert (record["schema"], record["error"]) == (1, type(error).__name__)
 
 
+class GoneStorage(MemoryStorage):
+    """Takes objects until it is gone."""
+
+    before: ClassVar[int]
+
+    @classmethod
+    def from_url(cls, netloc, path, options):
+        return cls()
+
+    def put(self, key, data, **options):
+        if len(list(self.list())) >= self.before:
+            raise errors.ErrUnavailable("gone", key=key, operation="put", storage=self.url)
+        return super().put(key, data, **options)
+
+
+@pytest.mark.parametrize(("before", "code", "lines"), [(0, 5, 1), (1, 1, 40)])
+def test_a_store_that_is_not_there_is_told_once(cli, tmp_path, monkeypatch, before, code, lines):
+    monkeypatch.setitem(SCHEMES, "gone", (__name__, "GoneStorage"))
+    monkeypatch.setattr(GoneStorage, "before", before, raising=False)
+    for i in range(40):
+        (tmp_path / f"{i:02}").write_bytes(b"")
+    result = cli("put", "-r", "--jobs", "1", tmp_path, "gone://x/")
+    assert result.code == code
+    # 39 errors and the summary, if one went well
+    assert len(result.err.splitlines()) == lines
+
+
 def test_a_traceback_on_request(cli, monkeypatch):
     monkeypatch.setitem(SCHEMES, "failing", (__name__, "FailingStorage"))
     monkeypatch.setattr(FailingStorage, "error", RuntimeError("a bug"), raising=False)

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, TypeVar
 from objectstorage.cli._output import Output, Refused, bytes_text
 from objectstorage.cli._parser import Parser, positive
 from objectstorage.cli._progress import Progress
-from objectstorage.errors import StorageError
+from objectstorage.errors import StorageError, is_err_unauthorized, is_err_unavailable
 
 __all__ = ["ITEM_ERRORS", "Record", "add_jobs", "in_turn", "run_jobs", "run_one", "summary"]
 
@@ -61,7 +61,8 @@ def run_jobs(
     """Call `work` on each item, `jobs` at a time; print each one's record, if any, or error.
 
     Only a few items are taken ahead. An error of the items themselves, a
-    listing that fails, ends it once those under way are done.
+    listing that fails, ends it once those under way are done. So does one that
+    tells that the store can't be used at all, before anything went well.
     """
     with ThreadPoolExecutor(jobs, "objectstorage-cli") as pool:
         waiting: set[Future[Record | None]] = set()
@@ -74,10 +75,10 @@ def run_jobs(
             while waiting:
                 done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
                 _settle(done, out, progress)
-        except StorageError:
-            _settle(wait(waiting).done, out, progress)
-            raise
-        except BaseException:
+        except BaseException as exc:
+            if isinstance(exc, StorageError) and not _is_hopeless(exc, progress):
+                _settle(wait(waiting).done, out, progress)
+                raise
             # the transfers under way notice at their next report
             progress.cancelled = True
             pool.shutdown(cancel_futures=True)
@@ -89,12 +90,25 @@ def _settle(done: Iterable[Future[Record | None]], out: Output, progress: Progre
         try:
             record = future.result()
         except ITEM_ERRORS as exc:
+            if _is_hopeless(exc, progress):
+                raise
             progress.finished(failed=True)
             out.failed(exc)
         else:
             progress.finished()
             if record is not None and out.as_json:
                 out.record(record)
+
+
+# Without these each of a million items would fail, and some only after retries.
+_HOPELESS = ("NoSuchBucket", "InvalidAccessKeyId", "SignatureDoesNotMatch")
+
+
+def _is_hopeless(err: Exception, progress: Progress) -> bool:
+    """Whether the error is the store's, not the item's, and none went well before."""
+    if progress.objects or not isinstance(err, StorageError):
+        return False
+    return err.code in _HOPELESS or is_err_unauthorized(err) or is_err_unavailable(err)
 
 
 def summary(out: Output, verb: str, progress: Progress) -> None:

@@ -5,19 +5,39 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import Protocol, Self
 
 from objectstorage.cli._output import Output, bytes_text
 
-if TYPE_CHECKING:
-    from objectstorage.storage import Progress as Report
-
-__all__ = ["Cancelled", "Progress"]
+__all__ = ["Cancelled", "Progress", "Transfer"]
 
 
 class Cancelled(Exception):
     """The command ends; a transfer under way is given up."""
+
+
+class Transfer:
+    """One object's bytes; a callback as `upload` and `download` take it."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self.done = 0
+
+    def __call__(self, done: int, total: int | None) -> None:
+        progress = self._progress
+        if progress.cancelled:
+            raise Cancelled
+        if progress.size is None and progress.count == 1:
+            progress.size = total
+        progress.add(done - self.done)
+        self.done = done
+
+    def more(self, count: int) -> None:
+        """That many bytes more."""
+        self(self.done + count, None)
 
 
 class _Bar(Protocol):
@@ -59,25 +79,20 @@ class Progress:
 
     def add(self, count: int) -> None:
         """That many bytes more; fewer, when a transfer starts again."""
-        if self.cancelled:
-            raise Cancelled
         with self._lock:
             self.bytes += count
             if self._bar is not None:
                 self._bar.draw(self)
 
-    def report(self) -> Report:
-        """A callback for one transfer, as `upload` and `download` take it."""
-        last = 0
-
-        def report(done: int, total: int | None) -> None:
-            nonlocal last
-            if self.size is None and self.count == 1:
-                self.size = total
-            self.add(done - last)
-            last = done
-
-        return report
+    @contextmanager
+    def transfer(self) -> Iterator[Transfer]:
+        """One object's bytes: counted as they come, taken back if it fails."""
+        transfer = Transfer(self)
+        try:
+            yield transfer
+        except BaseException:
+            self.add(-transfer.done)
+            raise
 
     def finished(self, *, failed: bool = False) -> None:
         """One object more is done, or has failed."""

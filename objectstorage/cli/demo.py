@@ -35,7 +35,7 @@ from objectstorage.errors import (
     StorageError,
     is_err_not_exist,
 )
-from objectstorage.storage import Storage
+from objectstorage.storage import PutResult, Storage
 
 _CHUNK = 1024 * 1024
 
@@ -129,12 +129,15 @@ class _Demo:
         self._out = out
         self._started = time.time()
         self._steps: list[_Step] = []
+        self._first: PutResult
         self.prefix = f"objectstorage-demo-{secrets.token_hex(6)}/"
         self.written: list[str] = []
         self.verified = True
 
     def run(self) -> None:
-        """All checks but the removal."""
+        """All checks but the removal; raises if nothing can be stored at all."""
+        # so that a store that isn't there is told once, by its own exit code
+        self._first = self._store.put(self._own_key("compare-and-swap"), b"first")
         self._check("store", self._put_all)
         self._check("list", self._list_all)
         self._check("read", self._read_all)
@@ -146,7 +149,8 @@ class _Demo:
     def remove(self, *, quiet: bool) -> None:
         """Delete what was written and nothing else."""
         if quiet:
-            self._store.delete_many(self.written, errors="return")
+            for err in self._store.delete_many(self.written, errors="return").values():
+                self._out.failed(err)
         else:
             self._check("remove", self._remove_all)
 
@@ -180,19 +184,21 @@ class _Demo:
             key = self._key(file)
             # before the attempt: it may be stored even if that fails
             self.written.append(key)
-            self._store.upload(key, file.path, progress=progress.report())
+            with progress.transfer() as transfer:
+                self._store.upload(key, file.path, progress=transfer)
 
         progress = self._each("store", put)
-        durable = ", and on disk once put returned" * self._store.capabilities.durable_puts
+        durable = ", and durable once put returned" * self._store.capabilities.durable_puts
         return f"stored {progress.objects} files, {bytes_text(progress.bytes)}: each whole{durable}"
 
     def _list_all(self) -> str:
         started = time.monotonic()
-        expected = sorted((self._key(file) for file in self._files), key=str.encode)
+        # code points sort as their UTF-8 bytes do
+        expected = sorted(self._key(file) for file in self._files)
         sizes = {self._key(file): file.size for file in self._files}
         listed = []
         with Progress(self._out, "list", count=len(expected)) as progress:
-            for info in self._store.list(self.prefix):
+            for info in self._store.list(f"{self.prefix}files/"):
                 listed.append(info.key)
                 progress.finished()
                 if sizes.get(info.key, info.size) != info.size:
@@ -209,11 +215,11 @@ class _Demo:
     def _read_all(self) -> str:
         def read(file: LocalFile, progress: Progress) -> None:
             key = self._key(file)
-            with open(file.path, "rb") as original:
+            with open(file.path, "rb") as original, progress.transfer() as transfer:
                 for chunk in self._store.stream(key, chunk_size=_CHUNK):
                     if original.read(len(chunk)) != chunk:
                         raise self._differs(file)
-                    progress.add(len(chunk))
+                    transfer.more(len(chunk))
                 if original.read(1):
                     raise self._differs(file)
 
@@ -249,8 +255,7 @@ class _Demo:
         return "put(create=True) on a taken key raised ErrExist and changed nothing"
 
     def _compare_and_swap(self) -> str:
-        key = self._own_key("compare-and-swap")
-        old = self._store.put(key, b"first").etag
+        key, old = self._first.key, self._first.etag
         new = self._store.put(key, b"second", if_match=old).etag
         try:
             self._store.put(key, b"third", if_match=old)

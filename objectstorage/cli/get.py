@@ -19,7 +19,7 @@ from objectstorage.cli._jobs import Record, add_jobs, run_jobs, run_one, summary
 from objectstorage.cli._listing import below, totals
 from objectstorage.cli._output import Output, Refused, Usage
 from objectstorage.cli._parser import Parser
-from objectstorage.cli._progress import Progress
+from objectstorage.cli._progress import Progress, Transfer
 from objectstorage.cli._session import Place, Session, is_address
 from objectstorage.storage import ObjectInfo
 
@@ -61,7 +61,8 @@ def _get_one(place: Place, target: str, out: Output) -> None:
             with open(path, "wb") as file, place.store.open(key) as reader:
                 shutil.copyfileobj(reader, file, _CHUNK)
                 return _record(reader.info, place)
-        return _record(place.store.download(key, path, progress=progress.report()), place)
+        with progress.transfer() as transfer:
+            return _record(place.store.download(key, path, progress=transfer), place)
 
     with Progress(out, "get", count=1) as progress:
         run_one(place.key, work, out, progress)
@@ -97,19 +98,20 @@ def _get_folder(args: Namespace, place: Place, target: str, out: Output) -> None
             if name:
                 folder.make_folder(name[:-1])
             return _record(info, place)
-        with place.store.open(info.key) as reader:
-            folder.write(name, reader.info.size, chunks(reader))
+        with place.store.open(info.key) as reader, progress.transfer() as transfer:
+            folder.write(name, reader.info.size, _chunks(reader, transfer))
             return _record(reader.info, place)
-
-    def chunks(reader: BinaryIO) -> Iterator[bytes]:
-        while chunk := reader.read(_CHUNK):
-            yield chunk
-            progress.add(len(chunk))
 
     with Target(target) as folder, Progress(out, "get", size=size, count=count) as progress:
         items = below(place, wanted)
         run_jobs(items, work, jobs=args.jobs, out=out, progress=progress)
     summary(out, "fetched", progress)
+
+
+def _chunks(reader: BinaryIO, transfer: Transfer) -> Iterator[bytes]:
+    while chunk := reader.read(_CHUNK):
+        yield chunk
+        transfer.more(len(chunk))
 
 
 def _record(info: ObjectInfo, place: Place) -> Record:

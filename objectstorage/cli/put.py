@@ -76,11 +76,14 @@ def run(args: Namespace, session: Session, out: Output) -> None:
 
     def work(item: _Item) -> Record:
         if item.path == "-":
-            result = place.store.put(item.key, sys.stdin.buffer, **options)
+            # raw: a signal is noticed between two reads, not when a buffer is full
+            stdin = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
+            result = place.store.put(item.key, stdin, **options)
         else:
-            # what is no regular file can't tell how far it is
-            report = progress.report() if item.size is not None else None
-            result = place.store.upload(item.key, item.path, progress=report, **options)
+            with progress.transfer() as transfer:
+                # what is no regular file can't tell how far it is
+                report = transfer if item.size is not None else None
+                result = place.store.upload(item.key, item.path, progress=report, **options)
         return {"operation": "put", **result._asdict(), "storage": place.store.url}
 
     if len(sources) == 1 and not args.recursive:
