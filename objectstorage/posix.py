@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 from objectstorage.errors import ErrInvalidURL, StorageError
 from objectstorage.keys import MAX_KEY, KeyRules, check_prefix
+from objectstorage.local.failures import read_error
 from objectstorage.local.naming import Naming
 from objectstorage.local.root import HIDDEN
 from objectstorage.local.store import LocalStorage
@@ -27,11 +28,13 @@ from objectstorage.urls import parse_bool
 
 __all__ = ["PosixStorage"]
 
+_LONGEST_NAME = 255
+
 _RULES = KeyRules(
     dot_segments=False,
     empty_segments=False,
     trailing_slash=False,
-    max_segment=255,
+    max_segment=_LONGEST_NAME,
     parent_child="refused",
     reserved=(HIDDEN,),
 )
@@ -47,6 +50,7 @@ class _Paths:
     layout = "posix"
     rules = _RULES
     longest_path = MAX_KEY
+    plain = True
     folds_case_safely = False
 
     def path(self, key: str) -> bytes:
@@ -69,13 +73,17 @@ class _Paths:
         """See `Naming.text`. Code points sort as UTF-8 bytes do."""
         return key
 
-    def entries(self, names: list[str]) -> list[str]:
+    def entries(self, names: list[str], base: str) -> list[str]:
         """See `Naming.entries`."""
+        room = MAX_KEY - len(base.encode())
         try:
+            # All at once: names that are not UTF-8 or too long are rare.
             "".join(names).encode()
-            return names
+            if room > _LONGEST_NAME:
+                return names
         except UnicodeEncodeError:
-            return [name for name in names if _is_utf8(name)]
+            pass
+        return [name for name in names if _fits(name, room)]
 
     def adds(self, entry: str) -> str:
         """See `Naming.adds`."""
@@ -85,19 +93,16 @@ class _Paths:
         """See `Naming.name`."""
         return entry.rstrip("/")
 
-    def key(self, text: str) -> str | None:
+    def key(self, text: str) -> str:
         """See `Naming.key`."""
-        if len(text) <= MAX_KEY // 4 or len(text.encode()) <= MAX_KEY:
-            return text
-        return None
+        return text
 
 
-def _is_utf8(name: str) -> bool:
+def _fits(name: str, room: int) -> bool:
     try:
-        name.encode()
+        return len(name.encode()) <= room
     except UnicodeEncodeError:
         return False
-    return True
 
 
 _NAMING: Naming = _Paths()
@@ -147,9 +152,14 @@ class PosixStorage(LocalStorage):
         return self._level(prefix)
 
     def _level(self, prefix: str) -> Iterator[ObjectInfo | Prefix]:
-        root = self._listed_root(prefix)
-        if root is not None:
-            yield from self._mapped(prefix, level(root, _NAMING, prefix))
+        try:
+            root = self._listed_root()
+            if root is not None:
+                yield from level(root, _NAMING, prefix)
+        except StorageError as exc:
+            raise exc.at(key=prefix, operation="list_level", storage=self.url)
+        except OSError as exc:
+            raise read_error(exc).at(key=prefix, operation="list_level", storage=self.url) from exc
 
 
 def absolute(root: str | os.PathLike[str]) -> str:

@@ -87,8 +87,8 @@ def key_of(path: bytes) -> str | None:
     """
     naming = _Escaped()
     *folders, last = path.decode("latin-1").split("/")
-    entries = naming.entries([f"{name}/" for name in folders])
-    ends = naming.entries([last])
+    entries = naming.entries([f"{name}/" for name in folders], "")
+    ends = naming.entries([last], "")
     if len(entries) != len(folders) or not ends:
         return None
     return naming.key("".join(map(naming.adds, entries)) + ends[0])
@@ -100,6 +100,7 @@ class _Escaped:
     layout = "posixflat"
     rules = _RULES
     longest_path = 4 * MAX_KEY
+    plain = False
     folds_case_safely = True
 
     def path(self, key: str) -> bytes:
@@ -119,7 +120,7 @@ class _Escaped:
         """See `Naming.text`."""
         return _encode(key.encode())
 
-    def entries(self, names: list[str]) -> list[str]:
+    def entries(self, names: list[str], base: str) -> list[str]:
         """See `Naming.entries`."""
         found = []
         for name in names:

@@ -25,7 +25,7 @@ FILE = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 DIRECTORY = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_DIRECTORY
 """To list, to lock, to sync and to work in; an O_PATH descriptor can't be synced."""
 
-_NR_OPENAT2 = ctypes.c_long(437)  # the same on every architecture
+_NR_OPENAT2 = 437  # the same on every architecture
 _RESOLVE_NO_SYMLINKS = 0x04
 _RESOLVE_BENEATH = 0x08
 _O_NOFOLLOW_ANY = 0x20000000  # macOS
@@ -40,13 +40,14 @@ class _OpenHow(ctypes.Structure):
     ]
 
 
-# Kept alive beside the references that are passed to the kernel.
+# Kept alive beside the addresses that are passed to the kernel. Without
+# O_NOFOLLOW, which with O_DIRECTORY would call a symlink "not a directory".
 _STRUCTS = {
-    flags: _OpenHow(flags, 0, _RESOLVE_BENEATH | _RESOLVE_NO_SYMLINKS)
+    flags: _OpenHow(flags & ~os.O_NOFOLLOW, 0, _RESOLVE_BENEATH | _RESOLVE_NO_SYMLINKS)
     for flags in (FILE, DIRECTORY)
 }
-_HOW = {flags: ctypes.byref(how) for flags, how in _STRUCTS.items()}
-_SIZE = ctypes.c_size_t(ctypes.sizeof(_OpenHow))
+_HOW = {flags: ctypes.c_void_p(ctypes.addressof(how)) for flags, how in _STRUCTS.items()}
+_SIZE = ctypes.sizeof(_OpenHow)
 # CDLL, not PyDLL: an open that blocks must not hold the interpreter's lock.
 _syscall = ctypes.CDLL(None, use_errno=True).syscall
 

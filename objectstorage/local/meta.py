@@ -12,7 +12,7 @@ from typing import Any
 
 from objectstorage.local import ops
 
-__all__ = ["ATTRIBUTE", "decode", "encode", "read"]
+__all__ = ["ATTRIBUTE", "decode", "encode", "read", "read_raw"]
 
 ATTRIBUTE = "user.objectstorage"
 
@@ -60,16 +60,18 @@ def decode(raw: bytes) -> tuple[str | None, dict[str, str]]:
 
 def read(fd: int) -> tuple[str | None, dict[str, str]]:
     """Content type and metadata of an open file."""
-    raw = read_raw(fd)
-    return (None, {}) if raw is None else decode(raw)
+    # Most files have no attribute, and a list costs less than an exception.
+    try:
+        if ATTRIBUTE in ops.listxattr(fd):
+            return decode(ops.getxattr(fd, ATTRIBUTE))
+    except OSError:  # the file system has none, or it went away in between
+        pass
+    return None, {}
 
 
 def read_raw(fd: int) -> bytes | None:
-    """The attribute's value, None if there is none."""
-    # Most files have no attribute, and a list costs less than an exception.
+    """The attribute's value, to be set on a copy; None if there is none."""
     try:
-        if ATTRIBUTE not in ops.listxattr(fd):
-            return None
         return ops.getxattr(fd, ATTRIBUTE)
-    except OSError:  # the file system has none, or it went away in between
+    except OSError:
         return None

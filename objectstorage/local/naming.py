@@ -25,6 +25,9 @@ class Naming(Protocol):
     longest_path: int
     """Bytes of the longest path that a key can have."""
 
+    plain: bool
+    """Whether names and keys are their own texts."""
+
     folds_case_safely: bool
     """Whether a file system that folds case still holds all keys apart."""
 
@@ -41,10 +44,10 @@ class Naming(Protocol):
     def text(self, key: str) -> str:
         """The text of any string."""
 
-    def entries(self, names: list[str]) -> list[str]:
-        """A directory's names, its directories' with a `/` behind, as entries.
+    def entries(self, names: list[str], base: str) -> list[str]:
+        """The names in the directory whose text is `base`, as entries.
 
-        Without those that no key has.
+        Directories' names have a `/` behind. Those that no key has are left out.
         """
 
     def adds(self, entry: str) -> str:

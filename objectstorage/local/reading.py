@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterator
-from typing import TypeVar
 
 from objectstorage import _fork
 from objectstorage.errors import (
@@ -23,14 +22,13 @@ from objectstorage.local.failures import no_object, read_error
 from objectstorage.local.files import RawFile, read_exactly
 from objectstorage.local.naming import Naming
 from objectstorage.local.root import Root, open_root
-from objectstorage.local.versions import local_info
+from objectstorage.local.versions import LocalInfo, make_info
 from objectstorage.local.walk import walk
 from objectstorage.ranges import check_length, check_range, resolve_range
 from objectstorage.storage import (
     UNSET,
     Fetched,
     ObjectInfo,
-    Prefix,
     Reader,
     Storage,
     Unset,
@@ -41,8 +39,6 @@ __all__ = ["ReadingStorage"]
 
 _KIND = 0o170000
 _REGULAR = 0o100000
-
-_T = TypeVar("_T", ObjectInfo, ObjectInfo | Prefix)
 
 
 class ReadingStorage(Storage):
@@ -231,8 +227,9 @@ class ReadingStorage(Storage):
         if found.st_mode & _KIND != _REGULAR:
             raise no_object()
         content_type, metadata = meta.read(fd)
-        return local_info(
-            (key, found.st_size, found.st_mtime_ns, found.st_ino, content_type, metadata)
+        return make_info(
+            LocalInfo,
+            (key, found.st_size, found.st_mtime_ns, found.st_ino, content_type, metadata),
         )
 
     # -- listing ---------------------------------------------------------------
@@ -250,29 +247,22 @@ class ReadingStorage(Storage):
         return self._walk(prefix, after)
 
     def _walk(self, prefix: str, after: str) -> Iterator[ObjectInfo]:
-        root = self._listed_root(prefix)
-        if root is not None:
-            yield from self._mapped(prefix, walk(root, self._naming, prefix, after))
+        try:
+            root = self._listed_root()
+            if root is not None:
+                yield from walk(root, self._naming, prefix, after)
+        except StorageError as exc:
+            raise exc.at(key=prefix, operation="list", storage=self.url)
+        except OSError as exc:
+            raise read_error(exc).at(key=prefix, operation="list", storage=self.url) from exc
 
-    def _listed_root(self, prefix: str) -> Root | None:
+    def _listed_root(self) -> Root | None:
         """The directory to list; None if there is none yet."""
         try:
             root = self._root or self._enter()
-            if root.removed():
-                self._leave(root)
-                root = self._enter()
-            return root
+            if not root.removed():
+                return root
+            self._leave(root)
+            return self._enter()
         except FileNotFoundError:
             return None
-        except StorageError as exc:
-            raise exc.at(key=prefix, operation="list", storage=self.url)
-        except OSError as exc:
-            raise read_error(exc).at(key=prefix, operation="list", storage=self.url) from exc
-
-    def _mapped(self, prefix: str, found: Iterator[_T]) -> Iterator[_T]:
-        try:
-            yield from found
-        except StorageError as exc:
-            raise exc.at(key=prefix, operation="list", storage=self.url)
-        except OSError as exc:
-            raise read_error(exc).at(key=prefix, operation="list", storage=self.url) from exc

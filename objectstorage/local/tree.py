@@ -62,21 +62,12 @@ def prune(root: int, path: bytes) -> list[bytes]:
     """
     gone = []
     while path:
-        above, _, name = path.rpartition(b"/")
+        above = path.rpartition(b"/")[0]
         try:
-            fd = open_beneath(root, above or b".", DIRECTORY)
-        except OSError as exc:
-            if exc.errno != errno.ENOENT:
+            if not _rmdir(root, path):
                 break
-        else:
-            try:
-                ops.rmdir(name, dir_fd=fd)
-            except FileNotFoundError:
-                pass
-            except OSError:
-                break
-            finally:
-                ops.close(fd)
+        except OSError:
+            break
         gone.append(path)
         path = above
     return gone
@@ -87,27 +78,46 @@ def remove_empty(parent: int, name: bytes) -> bool:
 
     False if something is; true also if there is no such directory any more.
     """
+    pending = [name]
+    while pending:
+        path = pending[-1]
+        if _rmdir(parent, path):
+            pending.pop()
+            continue
+        try:
+            fd = open_beneath(parent, path, DIRECTORY)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        try:
+            for entry in ops.listdir(fd):
+                raw = os.fsencode(entry)
+                try:
+                    found = ops.stat(raw, dir_fd=fd, follow_symlinks=False)
+                except FileNotFoundError:
+                    continue
+                if not stat.S_ISDIR(found.st_mode):
+                    return False
+                pending.append(path + b"/" + raw)
+        finally:
+            ops.close(fd)
+    return True
+
+
+def _rmdir(root: int, path: bytes) -> bool:
+    """Whether the directory is gone; false if it isn't empty."""
+    above, _, name = path.rpartition(b"/")
     try:
-        ops.rmdir(name, dir_fd=parent)
+        fd = open_beneath(root, above or b".", DIRECTORY)
+    except (FileNotFoundError, NotADirectoryError):
         return True
+    try:
+        ops.rmdir(name, dir_fd=fd)
     except (FileNotFoundError, NotADirectoryError):
         return True
     except OSError as exc:
         if exc.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise
-    try:
-        fd = open_beneath(parent, name, DIRECTORY)
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    try:
-        for entry in ops.listdir(fd):
-            raw = os.fsencode(entry)
-            try:
-                mode = ops.stat(raw, dir_fd=fd, follow_symlinks=False).st_mode
-            except FileNotFoundError:
-                continue
-            if not stat.S_ISDIR(mode) or not remove_empty(fd, raw):
-                return False
+        return False
     finally:
         ops.close(fd)
-    return remove_empty(parent, name)
+    return True

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from objectstorage import _fork
 from objectstorage.storage import ObjectInfo
 
-__all__ = ["LocalInfo", "etag_of", "local_info", "tick"]
+__all__ = ["LocalInfo", "etag_of", "make_info", "tick"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -50,9 +50,8 @@ class LocalInfo(ObjectInfo):
         return etag_of(self[2], self[3], self[1])
 
 
-def local_info(fields: tuple[Any, ...]) -> LocalInfo:
-    """`LocalInfo` without the cost of its constructor's arguments."""
-    return tuple.__new__(LocalInfo, fields)
+make_info: Callable[..., LocalInfo] = tuple.__new__
+"""`make_info(LocalInfo, fields)`: without the cost of the constructor's arguments."""
 
 
 class _Clock:

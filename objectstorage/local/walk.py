@@ -5,14 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 from objectstorage.local import locks, ops
 from objectstorage.local.confine import DIRECTORY, open_beneath
 from objectstorage.local.naming import Naming
 from objectstorage.local.root import HIDDEN, Root
-from objectstorage.local.versions import LocalInfo
+from objectstorage.local.versions import LocalInfo, make_info
 from objectstorage.storage import ObjectInfo, Prefix
 
 __all__ = ["level", "walk"]
@@ -23,8 +22,6 @@ _REGULAR = 0o100000
 _HELD = 64
 # The kernel's clock for directory times ticks every 1 to 10 ms.
 _SETTLED = 20_000_000
-
-_make: Callable[..., Any] = tuple.__new__
 
 
 def walk(root: Root, naming: Naming, prefix: str, after: str) -> Iterator[ObjectInfo]:
@@ -47,25 +44,29 @@ def walk(root: Root, naming: Naming, prefix: str, after: str) -> Iterator[Object
         return
     # Levels above: directory, its path, its text, its entries still to come, its limit.
     stack: list[tuple[int, bytes, str, list[str], str | None]] = []
-    key_of, name_of, stat = naming.key, naming.name, ops.stat
+    stat, plain = ops.stat, naming.plain
     try:
-        entries = _entries(root, fd, naming, rest, limit, top=not path)
+        entries = _entries(root, fd, naming, base, rest, limit)
         while True:
             while entries:
                 entry = entries.pop()
                 if entry[-1:] != "/":
                     try:
-                        found = stat(name_of(entry), dir_fd=fd, follow_symlinks=False)
+                        found = stat(
+                            entry if plain else naming.name(entry),
+                            dir_fd=fd,
+                            follow_symlinks=False,
+                        )
                     except FileNotFoundError:
                         continue
-                    key = key_of(base + entry)
+                    key = base + entry if plain else naming.key(base + entry)
                     if found.st_mode & _KIND == _REGULAR and key is not None:
-                        yield _make(
+                        yield make_info(
                             LocalInfo,
                             (key, found.st_size, found.st_mtime_ns, found.st_ino, None, None),
                         )
                     continue
-                name = name_of(entry).encode()
+                name = naming.name(entry).encode()
                 below = _enter(fd, name) if len(path) < naming.longest_path else -1
                 if below < 0:
                     continue
@@ -78,7 +79,7 @@ def walk(root: Root, naming: Naming, prefix: str, after: str) -> Iterator[Object
                 base += added
                 if limit is not None:
                     limit = limit[len(added) :] if limit.startswith(added) else None
-                entries = _entries(root, fd, naming, "", limit, top=False)
+                entries = _entries(root, fd, naming, base, "", limit)
             if not stack:
                 return
             ops.close(fd)
@@ -97,7 +98,7 @@ def walk(root: Root, naming: Naming, prefix: str, after: str) -> Iterator[Object
 
 
 def level(root: Root, naming: Naming, prefix: str) -> Iterator[ObjectInfo | Prefix]:
-    """One level of a layout whose directories are the keys' folders."""
+    """One level of a plain layout: its directories are the keys' folders."""
     place = naming.place(prefix)
     if place is None:
         return
@@ -106,21 +107,22 @@ def level(root: Root, naming: Naming, prefix: str) -> Iterator[ObjectInfo | Pref
     if fd < 0:
         return
     try:
-        entries = _entries(root, fd, naming, rest, None, top=not path)
+        entries = _entries(root, fd, naming, base, rest, None)
         while entries:
             entry = entries.pop()
             if entry[-1:] == "/":
-                if _holds_object(root, fd, naming, entry, base):
+                # An empty directory is nothing, however deep.
+                if next(walk(root, naming, base + entry, ""), None) is not None:
                     yield Prefix(base + entry)
                 continue
             try:
-                found = ops.stat(naming.name(entry), dir_fd=fd, follow_symlinks=False)
+                found = ops.stat(entry, dir_fd=fd, follow_symlinks=False)
             except FileNotFoundError:
                 continue
-            key = naming.key(base + entry)
-            if found.st_mode & _KIND == _REGULAR and key is not None:
-                yield _make(
-                    LocalInfo, (key, found.st_size, found.st_mtime_ns, found.st_ino, None, None)
+            if found.st_mode & _KIND == _REGULAR:
+                yield make_info(
+                    LocalInfo,
+                    (base + entry, found.st_size, found.st_mtime_ns, found.st_ino, None, None),
                 )
     finally:
         ops.close(fd)
@@ -137,13 +139,13 @@ def _enter(fd: int, path: bytes) -> int:
 
 
 def _entries(
-    root: Root, fd: int, naming: Naming, prefix: str, limit: str | None, *, top: bool
+    root: Root, fd: int, naming: Naming, base: str, prefix: str, limit: str | None
 ) -> list[str]:
     """The entries of one directory that can lead to a key, last one first."""
     names = _names(root, fd)
-    if top:
+    if not base:
         names = [name for name in names if name not in (HIDDEN, HIDDEN + "/")]
-    entries = naming.entries(names)
+    entries = naming.entries(names, base)
     if prefix:
         entries = [entry for entry in entries if entry.startswith(prefix)]
     if limit is not None:
@@ -193,21 +195,3 @@ def _scan(fd: int) -> list[str]:
             elif entry.is_dir(follow_symlinks=False):
                 names.append(entry.name + "/")
     return names
-
-
-def _holds_object(root: Root, fd: int, naming: Naming, entry: str, base: str) -> bool:
-    """Whether there is an object below a directory, at any depth."""
-    below = _enter(fd, naming.name(entry).encode())
-    if below < 0:
-        return False
-    base += naming.adds(entry)
-    try:
-        folders = []
-        for name in naming.entries(_names(root, below)):
-            if name[-1:] == "/":
-                folders.append(name)
-            elif naming.key(base + name) is not None:
-                return True
-        return any(_holds_object(root, below, naming, name, base) for name in folders)
-    finally:
-        ops.close(below)
