@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from objectstorage.errors import ErrBackend
+from objectstorage.s3 import folder_order
 from objectstorage.s3.effects import Effects, Emit
 from objectstorage.s3.listing import list_level, list_objects
 from objectstorage.s3.xml import ListPage
@@ -63,6 +64,7 @@ class ByBytes:
             [name for name in page if names[name]],
             truncated,
             page[-1] if truncated else None,
+            len(page),
         )
 
 
@@ -82,15 +84,12 @@ class ByFolders(ByBytes):
             after = ""  # cleaned away as if it were a path's
         if delimiter:
             return self._level(prefix, after.removesuffix("/"), limit)
-        found = [
-            key for key in self.keys if key.startswith(prefix) and self._follows(key, after)
-        ]
-        truncated = len(found) > limit
-        found = found[:limit]
-        # The trap: a page that ends at the object `b` goes on after the folder `b/`.
-        return ListPage(
-            [info(key) for key in found], [], truncated, found[-1] if truncated else None
-        )
+        found = [key for key in self.keys if key.startswith(prefix) and self._follows(key, after)]
+        found, rest = found[:limit], found[limit:]
+        # The trap: after a page that ends at the object `b` there is no folder `b/`.
+        truncated = any(not key.startswith(found[-1] + "/") for key in rest)
+        token = found[-1] if truncated else None
+        return ListPage([info(key) for key in found], [], truncated, token, len(found))
 
     @staticmethod
     def _follows(key: str, after: str) -> bool:
@@ -104,7 +103,9 @@ class ByFolders(ByBytes):
             if not key.startswith(prefix):
                 continue
             name, slash, rest = key[len(base) :].partition("/")
-            inside = any(self._follows(k, after) for k in self.keys if k.startswith(f"{base}{name}/"))
+            inside = any(
+                self._follows(k, after) for k in self.keys if k.startswith(f"{base}{name}/")
+            )
             if not self._follows(base + name, after) and not (rest and inside):
                 continue
             entry = base + name + "/" if slash else key
@@ -127,6 +128,7 @@ class ByFolders(ByBytes):
             [entry for entry in entries if entry.endswith("/")],
             truncated,
             base + page[-1] if truncated else None,
+            len(objects) + len(entries),
         )
 
 
@@ -147,17 +149,20 @@ def collect(effects: Effects[None]) -> list[Any]:
 
 def listed(server: ByBytes, prefix: str = "", start_after: str = "") -> list[str]:
     """The keys that a listing gives."""
-    folders = isinstance(server, ByFolders)
-    return [
-        found.key
-        for found in collect(list_objects(server.page, prefix, start_after, folder_order=folders))
-    ]
+    if not isinstance(server, ByFolders):
+        return [found.key for found in collect(list_objects(server.page, prefix, start_after))]
+    if not start_after.startswith(prefix):
+        effects = list_objects(server.page, prefix, start_after, folder_order=True)
+    else:
+        effects = folder_order.list_folders(server.page, prefix, start_after, page_size=server.cap)
+    return [found.key for found in collect(effects)]
 
 
 def level(server: ByBytes, prefix: str = "") -> list[ObjectInfo | Prefix]:
     """The entries that a level's listing gives."""
-    folders = isinstance(server, ByFolders)
-    return collect(list_level(server.page, prefix, probe_folders=folders))
+    if not isinstance(server, ByFolders):
+        return collect(list_level(server.page, prefix))
+    return collect(folder_order.list_level(server.page, prefix, page_size=server.cap))
 
 
 def expected_level(keys: Iterable[str], prefix: str) -> list[str]:

@@ -11,11 +11,12 @@ read: one page without a delimiter, beginning where the folder does. Every
 folder that lies whole in it is sorted here and costs nothing more; the one it
 breaks off in takes what it has of it along. Memory: one page a level.
 
-Traps of SeaweedFS 4.48, all met in tests: a page without a delimiter that ends
-at the object `b` is continued after the folder `b/`, so windows are never
-continued; `start-after=b` passes over `b` and all of `b/`; `start-after` with
-`//` and prefixes with `//` make keys up; a folder whose objects are deleted
-stays as a common prefix; a key that ends in "/" is a folder, not an object.
+Traps of SeaweedFS 4.48, all met in tests: a full page without a delimiter that
+ends at the object `b` is continued after the folder `b/`, or even said to be
+the last, so windows are never continued and full ones never last;
+`start-after=b` passes over `b` and all of `b/`; `start-after` and prefixes with
+`//` make keys up; a folder whose objects are deleted stays as a common prefix;
+a key that ends in "/" is a folder, not an object.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 from objectstorage.errors import ErrBackend
 from objectstorage.s3.effects import Effects, Emit
-from objectstorage.s3.pages import Page, Tokens, check_prefix
+from objectstorage.s3.pages import MAX_KEYS, Page, Tokens, check_prefix
 from objectstorage.s3.xml import ListPage
 from objectstorage.storage import ObjectInfo, Prefix
 
@@ -47,7 +48,7 @@ class _Ask(NamedTuple):
     delimiter: str | None = None
     start_after: str | None = None
     token: str | None = None
-    max_keys: int = 1000
+    max_keys: int = MAX_KEYS
 
 
 class _Into(NamedTuple):
@@ -80,11 +81,11 @@ class _Window:
     at `end` the page broke off, None if it went to the end of the level.
     """
 
-    def __init__(self, base: str, start: str, page: ListPage) -> None:
+    def __init__(self, base: str, start: str, objects: list[ObjectInfo], breaks_off: bool) -> None:
         folders: dict[str, list[ObjectInfo]] = {}
         cut = len(base)
         last = ""
-        for info in page.objects:
+        for info in objects:
             key = info[0]
             name, slash, _ = key[cut:].partition("/")
             if name < last:
@@ -94,7 +95,7 @@ class _Window:
                 folders.setdefault(name, []).append(info)
         self._folders = folders
         self._start = start
-        self._end = last if page.truncated else None
+        self._end = last if breaks_off else None
 
     def is_whole(self, name: str) -> bool:
         """Whether all of the folder is here, if only to say that it is empty."""
@@ -109,26 +110,29 @@ class _Window:
         return self._folders.pop(name, [])
 
 
-def list_folders(page: Page, prefix: str, start_after: str = "") -> Effects[None]:
+def list_folders(
+    page: Page, prefix: str, start_after: str = "", *, page_size: int = MAX_KEYS
+) -> Effects[None]:
     """Emit batches of `ObjectInfo` in key order; as `listing.list_objects`.
 
-    `start_after` begins with `prefix`, or is empty.
+    `start_after` begins with `prefix`, or is empty. page_size: the most keys to
+    ask for at once.
     """
     batch: list[ObjectInfo] = []
-    return _run(page, prefix, _deep(prefix, start_after or None, None, batch), batch)
+    return _run(page, prefix, _deep(prefix, start_after or None, None, batch), batch, page_size)
 
 
-def list_level(page: Page, prefix: str) -> Effects[None]:
+def list_level(page: Page, prefix: str, *, page_size: int = MAX_KEYS) -> Effects[None]:
     """Emit batches of `ObjectInfo` and `Prefix`; as `listing.list_level`.
 
     Folders without an object are left out. To tell costs a small request a
     folder where folders are big, and one for many folders where they are small.
     """
     batch: list[ObjectInfo | Prefix] = []
-    return _run(page, prefix, _shallow(prefix, batch), batch)
+    return _run(page, prefix, _shallow(prefix, batch), batch, page_size)
 
 
-def _run(page: Page, prefix: str, level: _Level, batch: list[Any]) -> Effects[None]:
+def _run(page: Page, prefix: str, level: _Level, batch: list[Any], page_size: int) -> Effects[None]:
     """Do what levels ask for, and emit what they put into `batch` in between."""
     if any(name in _NO_FOLDERS for name in prefix.split("/")[:-1]):
         return
@@ -143,14 +147,17 @@ def _run(page: Page, prefix: str, level: _Level, batch: list[Any]) -> Effects[No
             reply = None
             continue
         reply = None
-        if type(wanted) is _Into:
+        if isinstance(wanted, _Into):
             levels.append(_deep(*wanted, batch))
             continue
         if batch:
             yield Emit(batch.copy())
             batch.clear()
-        reply = yield from page(*wanted)
+        asked = min(wanted.max_keys, page_size)
+        reply = yield from page(*wanted._replace(max_keys=asked))
         check_prefix(reply, wanted.prefix)
+        if wanted.delimiter is None and reply.listed >= asked:
+            reply = reply._replace(truncated=True)  # whatever it says itself
     if batch:
         yield Emit(batch)
 
@@ -182,7 +189,7 @@ def _deep(
             objects = [info for info in found.objects if info[0][-1] != "/"]
             batch += sorted(objects, key=_key)
             return
-        window = _Window(base, "", found)
+        window = _Window(base, "", found.objects, True)
 
     def give(folder: _Held) -> _Level:
         """All of one folder: from the window if it is whole there, else by going into it."""
@@ -193,12 +200,12 @@ def _deep(
                 yield _Into(f"{base}{name}/", None, None)
                 return
             found: ListPage = yield _Ask(prefix, start_after=base + before if before else None)
-            window = _Window(base, before, found)
+            window = _Window(base, before, found.objects, found.truncated)
         if window.is_whole(name):
             batch.extend(sorted(window.take(name), key=_key))
         elif window.shows(name):
-            part = ListPage(window.take(name), [], True, None)
-            yield _Into(f"{base}{name}/", None, _Window(f"{base}{name}/", "", part))
+            inner = f"{base}{name}/"
+            yield _Into(inner, None, _Window(inner, "", window.take(name), True))
         else:
             yield _Into(f"{base}{name}/", None, None)
 
@@ -218,9 +225,9 @@ def _shallow(prefix: str, batch: list[ObjectInfo | Prefix]) -> _Level:
         if window is None or not window.shows(name):
             start_after = base + before if before else None
             found: ListPage = yield _Ask(prefix, start_after=start_after, max_keys=size)
-            window = _Window(base, before or "", found)
+            window = _Window(base, before or "", found.objects, found.truncated)
             # As many keys as it takes to see many folders at once, if that is to be had.
-            size = min(1000, size * 2) if window.is_whole(name) else max(1, size // 2)
+            size = min(MAX_KEYS, size * 2) if window.is_whole(name) else max(1, size // 2)
         if window.shows(name):
             holds = bool(window.take(name))
         else:

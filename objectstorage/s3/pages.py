@@ -8,7 +8,11 @@ from objectstorage.errors import ErrBackend
 from objectstorage.s3.effects import Effects
 from objectstorage.s3.xml import ListPage
 
-__all__ = ["Page", "Tokens", "check_prefix"]
+__all__ = ["MAX_KEYS", "Page", "Tokens", "check_prefix"]
+
+
+MAX_KEYS = 1000
+"""Entries of a page; S3 gives no more."""
 
 
 class Page(Protocol):
@@ -20,7 +24,7 @@ class Page(Protocol):
         delimiter: str | None = None,
         start_after: str | None = None,
         token: str | None = None,
-        max_keys: int = 1000,
+        max_keys: int = MAX_KEYS,
     ) -> Effects[ListPage]:
         """Keys with `prefix`; with a delimiter, common prefixes apart.
 

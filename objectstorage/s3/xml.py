@@ -55,12 +55,16 @@ _Fields = dict[str, str]
 
 
 class ListPage(NamedTuple):
-    """One page of a listing; `token` asks for the next one, None at the end."""
+    """One page of a listing; `token` asks for the next one, None at the end.
+
+    `listed` is how many entries the server sent, those left out here included.
+    """
 
     objects: list[ObjectInfo]
     prefixes: list[str]
     truncated: bool
     token: str | None
+    listed: int
 
 
 class UploadsPage(NamedTuple):
@@ -256,7 +260,9 @@ def parse_list(body: bytes, *, own: str = "") -> ListPage:
     token = document.fields.get("NextContinuationToken") or None
     if truncated and token is None:
         raise ErrBackend("the server says that a listing goes on, but not how to go on")
-    return ListPage(objects, prefixes, truncated, token if truncated else None)
+    return ListPage(
+        objects, prefixes, truncated, token if truncated else None, len(document.records)
+    )
 
 
 def _own(key: str, own: str) -> str:
