@@ -217,8 +217,7 @@ class ReplyBody:
     """The body behind a reply's head.
 
     data: what came in with the head. `rest` has been received and decoded,
-    `left` bytes are still to come (None if that shows only in reading). Once
-    `ended`, `reusable` says whether the connection can serve another request.
+    `left` bytes are still to come (None if that shows only in reading).
     """
 
     __slots__ = ("_parser", "left", "rest")
@@ -241,8 +240,8 @@ class ReplyBody:
 
     @property
     def reusable(self) -> bool:
-        """Whether the connection is in order behind the end."""
-        return self._parser.keep_alive and not self._parser.trailing
+        """Whether this was the end, and the connection is in order behind it."""
+        return self.left == 0 and self._parser.keep_alive and not self._parser.trailing
 
     def read(self, n: int) -> Steps[bytes]:
         """At most `n` bytes; b"" at the end only."""

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 
 from objectstorage.bodies import Source
 from objectstorage.errors import ErrIntegrity
-from objectstorage.s3._http import Buffer, MalformedReply, ReplyParser
+from objectstorage.s3._http import Buffer, MalformedReply, ReplyBody, Steps, read_head
 
 __all__ = [
     "Exchange",
@@ -21,6 +21,7 @@ __all__ = [
     "StreamBody",
     "TransportError",
     "failure",
+    "receive",
 ]
 
 Sent: TypeAlias = Literal["nothing", "some", "all"]
@@ -162,14 +163,6 @@ class Exchange:
         # while the caller's data is read, whose errors are not the network's
         self.pulling = False
 
-    def check_reply(self, parser: ReplyParser) -> None:
-        """What a reply's head means if the request is not out yet."""
-        if self.sent != "all":
-            # The rest of the request can't follow on this connection.
-            parser.keep_alive = False
-            if parser.status < 300:
-                raise MalformedReply("success was reported before the request was sent")
-
     def __repr__(self) -> str:
         return f"<Exchange {self.method}>"  # the head holds a signature
 
@@ -190,13 +183,46 @@ class Reply:
         headers: dict[str, str],
         body: bytes | memoryview,
         length: int | None,
-        stream: Any = None,  # what the transport that made it keeps for a streamed body
     ) -> None:
         self.status = status
         self.headers = headers
         self.body = body
         self.length = length
-        self._stream = stream
+        self._stream: Any = None  # what its transport keeps of a streamed body
 
     def __repr__(self) -> str:
         return f"<Reply {self.status}>"
+
+
+def receive(
+    exchange: Exchange, early: bytes, max_head: int, max_error_body: int
+) -> Steps[tuple[Reply, ReplyBody | bool]]:
+    """The reply, and what becomes of its connection.
+
+    That is: whether it can serve again, or the body that is to be streamed.
+    early: bytes that came in before the request was out.
+    """
+    parser, rest = yield from read_head(exchange.method, max_head, early)
+    status, headers, length = parser.status, parser.headers, parser.length
+    if exchange.sent != "all":
+        # The rest of the request can't follow on this connection.
+        parser.keep_alive = False
+        if status < 300:
+            raise MalformedReply("success was reported before the request was sent")
+    if (
+        len(rest) == length
+        and exchange.into is None
+        and not exchange.stream
+        and (exchange.max_body is None or length <= exchange.max_body)
+    ):
+        # the short way of nearly all replies
+        return Reply(status, headers, rest, length), parser.keep_alive
+    incoming = ReplyBody(parser, rest)
+    body: bytes | memoryview
+    if status >= 300:
+        body = yield from incoming.read_front(max_error_body)
+    elif exchange.stream:
+        return Reply(status, headers, b"", length), incoming
+    else:
+        body = yield from incoming.read_all(exchange.into, exchange.max_body)
+    return Reply(status, headers, body, length), incoming.reusable

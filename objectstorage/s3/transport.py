@@ -12,7 +12,7 @@ import time
 
 from objectstorage.errors import ErrClosed
 from objectstorage.s3._body import BlockingBody, run_steps
-from objectstorage.s3._http import MalformedReply, ReplyBody, is_interim, read_head
+from objectstorage.s3._http import MalformedReply, is_interim
 from objectstorage.s3._sockets import Connection, Pool, TLSConnection
 from objectstorage.s3.effects import pull
 from objectstorage.s3.exchange import (
@@ -22,6 +22,7 @@ from objectstorage.s3.exchange import (
     StreamBody,
     TransportError,
     failure,
+    receive,
 )
 
 __all__ = ["Exchange", "Reply", "Stats", "StreamBody", "Transport", "TransportError"]
@@ -95,35 +96,20 @@ class Transport:
         conn = self._take(exchange.deadline)
         try:
             early = self._send_request(conn, exchange)
-            steps = read_head(exchange.method, self._max_head, early)
-            parser, rest = run_steps(steps, conn, exchange.deadline)
-            exchange.check_reply(parser)
-            status, length, headers = parser.status, parser.length, parser.headers
-            if (
-                len(rest) == length
-                and parser.keep_alive
-                and exchange.into is None
-                and not exchange.stream
-                and (exchange.max_body is None or length <= exchange.max_body)
-            ):
-                # the short way of nearly all replies
-                conn.pool.put_back(conn)
-                return Reply(status, headers, rest, length)
-            incoming = ReplyBody(parser, rest)
+            steps = receive(exchange, early, self._max_head, self._max_error_body)
+            reply, rest = run_steps(steps, conn, exchange.deadline)
         except BaseException as exc:
             conn.pool.drop(conn)
             if isinstance(exc, OSError | MalformedReply) and not exchange.pulling:
                 raise failure(exc, self._place, exchange.sent) from exc
             raise
-        body = BlockingBody(conn, incoming, exchange.deadline, self._place)
-        if status >= 300:
-            front = body.run(incoming.read_front(self._max_error_body))
-            body.abort()  # unless that was all of it
-            return Reply(status, headers, front, length)
-        if exchange.stream:
-            return Reply(status, headers, b"", length, body)
-        data = body.run(incoming.read_all(exchange.into, exchange.max_body))
-        return Reply(status, headers, data, length)
+        if rest is True:
+            conn.pool.put_back(conn)
+        elif rest is False:
+            conn.pool.drop(conn)
+        else:
+            reply._stream = BlockingBody(conn, rest, exchange.deadline, self._place)
+        return reply
 
     def read(self, reply: Reply, n: int) -> bytes:
         """At most `n` bytes of a streamed body, b"" at its end only.
