@@ -31,6 +31,7 @@ from objectstorage.errors import (
     ErrExist,
     ErrIntegrity,
     ErrNotExist,
+    ErrOutcomeUnknown,
     ErrPreconditionFailed,
     StorageError,
     is_err_not_exist,
@@ -137,7 +138,14 @@ class _Demo:
     def run(self) -> None:
         """All checks but the removal; raises if nothing can be stored at all."""
         # so that a store that isn't there is told once, by its own exit code
-        self._first = self._store.put(self._own_key("compare-and-swap"), b"first")
+        key = self._own_key("compare-and-swap")
+        try:
+            self._first = self._store.put(key, b"first")
+        except ErrOutcomeUnknown:
+            raise
+        except StorageError:
+            self.written.clear()  # it was not stored
+            raise
         self._check("store", self._put_all)
         self._check("list", self._list_all)
         self._check("read", self._read_all)
@@ -149,8 +157,10 @@ class _Demo:
     def remove(self, *, quiet: bool) -> None:
         """Delete what was written and nothing else."""
         if quiet:
-            for err in self._store.delete_many(self.written, errors="return").values():
-                self._out.failed(err)
+            failed = self._store.delete_many(self.written, errors="return")
+            if failed:
+                self._out.failed(next(iter(failed.values())))
+                self._out.message(f"{len(failed)} objects may be left under {self.prefix}")
         else:
             self._check("remove", self._remove_all)
 

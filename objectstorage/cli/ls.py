@@ -19,7 +19,7 @@ from objectstorage.storage import ObjectInfo, Prefix
 def configure(parser: Parser) -> None:
     """The options of `ls`."""
     parser.operands("[PREFIX]")
-    parser.add_argument("-l", "--long", action="store_true", help="size, time and ETag, too")
+    parser.add_argument("-l", "--long", action="store_true", help="size in bytes and time, too")
     parser.add_argument("-r", "--recursive", action="store_true", help="all levels")
     parser.add_argument("-0", "--null", action="store_true", help="end each with NUL, exact keys")
     parser.add_argument(
@@ -60,6 +60,5 @@ def _record(entry: ObjectInfo | Prefix) -> dict[str, object]:
 
 def _long(entry: ObjectInfo | Prefix) -> str:
     if isinstance(entry, Prefix):
-        return f"{'-':>14}  {'-':20}  {'-':34}  {entry.key}"
-    time = f"{entry.last_modified:%Y-%m-%dT%H:%M:%SZ}"
-    return f"{entry.size:>14}  {time:20}  {entry.etag:34}  {entry.key}"
+        return f"{'-':>14}  {'-':20}  {entry.key}"
+    return f"{entry.size:>14}  {entry.last_modified:%Y-%m-%dT%H:%M:%SZ}  {entry.key}"
