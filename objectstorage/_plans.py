@@ -11,7 +11,8 @@ import os
 import random
 import secrets
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, BinaryIO, Literal, TypeAlias, TypeVar
 
@@ -37,6 +38,15 @@ GAP = 64 * 1024
 CHUNK = 1024 * 1024
 
 
+@contextmanager
+def placed(store: Any, operation: str, key: str | None = None) -> Iterator[None]:
+    """Say in errors of the block where they happened, unless that is known."""
+    try:
+        yield
+    except StorageError as exc:
+        raise exc.at(key=key, operation=operation, storage=store.url)
+
+
 def exists(store: Any, key: str) -> Plan[bool]:
     try:
         yield lambda: store.stat(key)
@@ -49,14 +59,17 @@ def exists(store: Any, key: str) -> Plan[bool]:
 
 
 def get_range(store: Any, key: str, start: int, end: int | None, length: int | None) -> Plan[bytes]:
-    check_range(start, end)
-    check_length(end, length)
+    try:
+        check_range(start, end)
+        check_length(end, length)
+    except StorageError as exc:
+        raise exc.at(key=key, operation="get_range", storage=store.url)
     if length is not None and start >= 0:
         end = start + length
     elif length is not None and length < -start:
         while True:
             info = yield lambda: store.stat(key)
-            first, _ = resolve_range(start, None, info.size)
+            first, _ = resolve_range(start, None, info.size)  # from the end: never beyond it
             try:
                 fetched = yield partial(
                     store.fetch, key, start=first, end=first + length, if_match=info.etag
@@ -94,12 +107,14 @@ def get_ranges(
     ends: Sequence[int] | None,
     lengths: Sequence[int] | None,
 ) -> Plan[list[bytes]]:
-    pairs = check_ranges(starts, ends, lengths)
+    with placed(store, "get_ranges", key):
+        pairs = check_ranges(starts, ends, lengths)
     reader = yield lambda: store.open(key)
     try:
         size = reader.info.size
-        for start, _ in pairs:
-            resolve_range(start, None, size)
+        with placed(store, "get_ranges", key):
+            for start, _ in pairs:
+                resolve_range(start, None, size)
         blocks: list[tuple[int, bytes]] = []
         for start, end in coalesce([(a, min(b, size)) for a, b in pairs if a < b], GAP):
             yield partial(reader.seek, start)
@@ -131,20 +146,16 @@ def move(store: Any, src: str, dst: str, create: bool) -> Plan[Any]:
 
 
 def _onto_itself(store: Any, operation: str, src: str, dst: str, create: bool) -> Plan[Any]:
-    from objectstorage.storage import PutResult
-
     rules = store.capabilities.key_rules
-    try:
+    with placed(store, operation):
         rules.check(src)
         rules.check(dst)
-    except StorageError as exc:
-        raise exc.at(operation=operation, storage=store.url)
     if src != dst:
         return None
     info = yield lambda: store.stat(src)
     if create:
         raise ErrExist("the key is taken", key=dst, operation=operation, storage=store.url)
-    return PutResult(dst, info.size, info.etag)
+    return dst, info.size, info.etag  # a `PutResult`'s fields; the face makes it one
 
 
 def update(
@@ -192,7 +203,8 @@ def update(
 def delete_many(
     store: Any, keys: Iterable[str], errors: Literal["raise", "return"]
 ) -> Plan[dict[str, StorageError]]:
-    check_errors_option(errors)
+    with placed(store, "delete_many"):
+        check_errors_option(errors)
     failed: dict[str, StorageError] = {}
     count = 0
     for key in keys_of(keys):
@@ -267,10 +279,8 @@ def upload(
     **options: Any,
 ) -> Plan[Any]:
     # The key first: a bad one must be told apart from an unreadable file.
-    try:
+    with placed(store, "upload"):
         store.capabilities.key_rules.check(key)
-    except StorageError as exc:
-        raise exc.at(operation="upload", storage=store.url)
     with open(path, "rb") as file:
         data = file if progress is None else _Watched(file, progress)
         return (yield lambda: store.put(key, data, **options))
@@ -297,7 +307,10 @@ def download(
                     progress(done, info.size)
             if done != info.size:
                 raise ErrIntegrity(
-                    f"{done} of {info.size} bytes came", key=key, operation="download"
+                    f"{done} of {info.size} bytes came",
+                    key=key,
+                    operation="download",
+                    storage=store.url,
                 )
             file.flush()
             os.fsync(file.fileno())

@@ -522,7 +522,9 @@ class Storage(ABC):
         `ErrNotExist` on the first step if there is no such object.
         """
         if chunk_size < 1:
-            raise ErrBadRequest("chunk_size is at least 1")
+            raise ErrBadRequest(
+                "chunk_size is at least 1", key=key, operation="stream", storage=self.url
+            )
         with self.open(key) as reader:
             while chunk := reader.read(chunk_size):
                 yield chunk
@@ -568,7 +570,9 @@ class Storage(ABC):
 
         In key order, a prefix standing where its string stands.
         """
-        check_prefix(prefix)
+        with _plans.placed(self, "list_level", prefix):
+            self._check_open("list_level")
+            check_prefix(prefix)
         start: str | None = None
         while True:
             for info in self.list(prefix, start_after=start):
@@ -589,14 +593,14 @@ class Storage(ABC):
         `ErrNotExist` if there is no `src`; `create` as `put`'s. Onto itself it
         changes nothing.
         """
-        return run(_plans.copy(self, src, dst, create))
+        return PutResult(*run(_plans.copy(self, src, dst, create)))
 
     def move(self, src: str, dst: str, *, create: bool = False) -> PutResult:
         """Move an object; atomic where `capabilities.atomic_move`, else copy, then delete.
 
         Onto itself it changes nothing.
         """
-        return run(_plans.move(self, src, dst, create))
+        return PutResult(*run(_plans.move(self, src, dst, create)))
 
     def update(
         self, key: str, fn: Callable[[bytes | None], bytes | None], *, timeout: float | None = None
@@ -626,8 +630,9 @@ class Storage(ABC):
 
     def list_uploads(self, prefix: str = "") -> Iterator[Upload]:
         """Unfinished multipart uploads; none on a store that has no such thing."""
-        check_prefix(prefix)
-        self._check_open("list_uploads")
+        with _plans.placed(self, "list_uploads", prefix):
+            self._check_open("list_uploads")
+            check_prefix(prefix)
         return iter(())
 
     def abort_upload(self, upload: Upload) -> None:

@@ -112,10 +112,10 @@ class Bench:
 
 
 @pytest.fixture(params=[SyncFace, AsyncFace], ids=["sync", "async"])
-def bench(request: pytest.FixtureRequest, seaweedfs_server: S3Server) -> Iterator[Bench]:
-    parts = urlsplit(seaweedfs_server.endpoint)
+def bench(request: pytest.FixtureRequest, seaweedfs: S3Server) -> Iterator[Bench]:
+    parts = urlsplit(seaweedfs.endpoint)
     with FaultProxy(parts.hostname or "", parts.port or 0) as proxy:
-        made = Bench(seaweedfs_server, proxy, request.param)
+        made = Bench(seaweedfs, proxy, request.param)
         yield made
         made.close()
 
@@ -333,13 +333,13 @@ def test_a_list_token_that_does_not_advance_is_found(bench: Bench) -> None:
     assert type(caught.value).__name__ == "ErrBackend"
 
 
-def test_wrong_secret_and_missing_bucket(bench: Bench, seaweedfs_server: S3Server) -> None:
+def test_wrong_secret_and_missing_bucket(bench: Bench, seaweedfs: S3Server) -> None:
     with pytest.raises(ErrPermission) as denied:
         bench.open(secret_key="wrong").get(KEY)
     assert "wrong" not in str(denied.value)
     missing = type(bench.store)(
         "s3://no-such-bucket-here",
-        **{**seaweedfs_server.options(), "create_bucket": False},
+        **{**seaweedfs.options(), "create_bucket": False},
     )
     for verb in ("get", "stat", "exists"):
         with pytest.raises(ErrNotExist, match="no-such-bucket-here"):

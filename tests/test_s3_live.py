@@ -21,8 +21,8 @@ def requests_to(store: Any) -> int:
     return int(stats.opened + stats.reused)
 
 
-def test_rclone_ignores_conditions_and_is_found_out_by_one_probe(rclone_server: S3Server) -> None:
-    with rclone_server.open() as store:
+def test_rclone_ignores_conditions_and_is_found_out_by_one_probe(rclone: S3Server) -> None:
+    with rclone.open() as store:
         store.put("taken", b"old")
         assert store.capabilities.conditions is None, "not asked yet"
         with pytest.raises(ErrUnsupported, match="does not keep the condition 'create'"):
@@ -41,11 +41,9 @@ def test_rclone_ignores_conditions_and_is_found_out_by_one_probe(rclone_server: 
         assert [info.key for info in store.list()] == ["taken"], "the probe left nothing"
 
 
-def test_servers_are_told_apart(
-    seaweedfs_server: S3Server, moto_server: S3Server, rclone_server: S3Server
-) -> None:
+def test_servers_are_told_apart(seaweedfs: S3Server, moto: S3Server, rclone: S3Server) -> None:
     found = {}
-    for server in (seaweedfs_server, moto_server, rclone_server):
+    for server in (seaweedfs, moto, rclone):
         with server.open() as store:
             conditions = store.probe().conditions
             assert conditions is not None
@@ -54,13 +52,13 @@ def test_servers_are_told_apart(
                 "put" in conditions.create,
                 "multipart" in conditions.create,
             )
-    assert found[seaweedfs_server.name] == (False, True, True)
-    assert found[moto_server.name] == (True, True, False)
-    assert found[rclone_server.name] == (True, False, False)
+    assert found[seaweedfs.name] == (False, True, True)
+    assert found[moto.name] == (True, True, False)
+    assert found[rclone.name] == (True, False, False)
 
 
-def test_a_named_dialect_is_not_probed(seaweedfs_server: S3Server) -> None:
-    with seaweedfs_server.open(dialect="aws") as store:
+def test_a_named_dialect_is_not_probed(seaweedfs: S3Server) -> None:
+    with seaweedfs.open(dialect="aws") as store:
         assert store.capabilities.conditions is not None
         store.put("a", b"", create=True)
         assert requests_to(store) == 2, "the bucket, and the put"
@@ -78,16 +76,16 @@ for _ in range(int(sys.argv[3])):
 """
 
 
-def test_increments_of_eight_processes_are_all_counted(seaweedfs_server: S3Server) -> None:
-    url = seaweedfs_server.fresh_url()
-    with seaweedfs_server.open(url) as store:
+def test_increments_of_eight_processes_are_all_counted(seaweedfs: S3Server) -> None:
+    url = seaweedfs.fresh_url()
+    with seaweedfs.open(url) as store:
         store.put("counter", b"0")
         environment = {
             **os.environ,
-            "AWS_ACCESS_KEY_ID": seaweedfs_server.access_key,
-            "AWS_SECRET_ACCESS_KEY": seaweedfs_server.secret_key,
+            "AWS_ACCESS_KEY_ID": seaweedfs.access_key,
+            "AWS_SECRET_ACCESS_KEY": seaweedfs.secret_key,
         }
-        command = [sys.executable, "-c", _COUNT, url + "?dialect=auto", seaweedfs_server.endpoint]
+        command = [sys.executable, "-c", _COUNT, url + "?dialect=auto", seaweedfs.endpoint]
         running = [
             subprocess.Popen([*command, str(INCREMENTS)], env=environment) for _ in range(PROCESSES)
         ]
@@ -95,9 +93,9 @@ def test_increments_of_eight_processes_are_all_counted(seaweedfs_server: S3Serve
         assert store.get("counter") == str(PROCESSES * INCREMENTS).encode()
 
 
-def test_the_stores_own_keys_are_hidden_and_refused(moto_server: S3Server) -> None:
-    url = moto_server.fresh_url()
-    with moto_server.open(url) as outer, moto_server.open(url + "/inner") as inner:
+def test_the_stores_own_keys_are_hidden_and_refused(moto: S3Server) -> None:
+    url = moto.fresh_url()
+    with moto.open(url) as outer, moto.open(url + "/inner") as inner:
         inner.put(".objectstorage-like", b"")
         outer.put("inner2", b"")
         witness = outer._core.client  # straight to the server, past the store's own rules
@@ -109,9 +107,9 @@ def test_the_stores_own_keys_are_hidden_and_refused(moto_server: S3Server) -> No
             outer.put(".objectstorage/x", b"")
 
 
-def test_copy_above_the_limit_goes_by_parts(seaweedfs_server: S3Server) -> None:
+def test_copy_above_the_limit_goes_by_parts(seaweedfs: S3Server) -> None:
     data = os.urandom(11 << 20)
-    with seaweedfs_server.open(copy_limit=5 << 20, copy_part=5 << 20) as store:
+    with seaweedfs.open(copy_limit=5 << 20, copy_part=5 << 20) as store:
         store.put("src", data, content_type="text/x", metadata={"owner": "ci"})
         result = store.copy("src", "dst")
         info = store.stat("dst")
@@ -121,9 +119,9 @@ def test_copy_above_the_limit_goes_by_parts(seaweedfs_server: S3Server) -> None:
         assert list(store.list_uploads()) == []
 
 
-def test_a_conditional_multipart_write_leaves_no_temporary(seaweedfs_server: S3Server) -> None:
+def test_a_conditional_multipart_write_leaves_no_temporary(seaweedfs: S3Server) -> None:
     data = os.urandom(6 << 20)
-    with seaweedfs_server.open(part_size=5 << 20) as store:
+    with seaweedfs.open(part_size=5 << 20) as store:
         store.put("big", iter([data]), create=True, metadata={"owner": "ci"})
         assert store.get("big") == data
         assert store.stat("big").metadata == {"owner": "ci"}
@@ -140,8 +138,8 @@ def _in_child(store: Storage, queue: Any) -> None:
     queue.put(store.get("a"))
 
 
-def test_a_forked_child_has_connections_of_its_own(seaweedfs_server: S3Server) -> None:
-    with seaweedfs_server.open() as store:
+def test_a_forked_child_has_connections_of_its_own(seaweedfs: S3Server) -> None:
+    with seaweedfs.open() as store:
         store.put("a", b"hello")
         context = multiprocessing.get_context("fork")
         queue = context.Queue()

@@ -332,11 +332,11 @@ class AsyncStorage(ABC):
 
     async def copy(self, src: str, dst: str, *, create: bool = False) -> PutResult:
         """See `Storage.copy`."""
-        return await arun(_plans.copy(self, src, dst, create))
+        return PutResult(*await arun(_plans.copy(self, src, dst, create)))
 
     async def move(self, src: str, dst: str, *, create: bool = False) -> PutResult:
         """See `Storage.move`."""
-        return await arun(_plans.move(self, src, dst, create))
+        return PutResult(*await arun(_plans.move(self, src, dst, create)))
 
     async def update(
         self, key: str, fn: Callable[[bytes | None], bytes | None], *, timeout: float | None = None
