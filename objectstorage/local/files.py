@@ -80,6 +80,13 @@ class RawFile(io.FileIO):
         except OSError as exc:
             raise self._located(read_error(exc)) from exc
 
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """See `io.IOBase.seek`."""
+        try:
+            return super().seek(offset, whence)
+        except OSError as exc:
+            raise ValueError("seek before the start") from exc
+
     def readall(self) -> bytes:
         """See `io.RawIOBase.readall`."""
         try:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from objectstorage import _fork
 from objectstorage.errors import (
     ErrBadRequest,
+    ErrClosed,
     ErrNotExist,
     ErrNotModified,
     ErrPreconditionFailed,
@@ -67,7 +68,8 @@ class ReadingStorage(Storage):
     def _enter(self, *, make: bool = False) -> Root:
         """The store's directory, opened on first use and held."""
         with self._lock:
-            self._check_open("")
+            if self._closed:
+                raise ErrClosed("the store is closed")  # the verb says where
             if self._root is None:
                 self._root = open_root(
                     self._directory,
@@ -202,9 +204,9 @@ class ReadingStorage(Storage):
 
     def stream(self, key: str, *, chunk_size: int = 1024 * 1024) -> Iterator[bytes]:
         """See `Storage.stream`."""
-        if chunk_size < 1:
-            raise ErrBadRequest("chunk_size is at least 1", key=key, operation="stream")
         try:
+            if chunk_size < 1:
+                raise ErrBadRequest("chunk_size is at least 1")
             fd = self._open(self._naming.path(key))
             try:
                 left = self._info(key, fd).size

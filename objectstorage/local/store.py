@@ -8,7 +8,7 @@ import stat
 import time
 
 from objectstorage import _cancel
-from objectstorage.bodies import Source, as_buffer, as_source
+from objectstorage.bodies import Source, as_buffer, as_source, check_size
 from objectstorage.errors import (
     ErrDurabilityUnknown,
     ErrNotExist,
@@ -117,6 +117,7 @@ class LocalStorage(ReadingStorage):
             path = self._naming.path(key)
             etag = None if if_match is UNSET else self._condition(if_match, create)
             about = meta.encode(check_content_type(content_type), check_metadata(metadata))
+            check_size(size)
             view = as_buffer(data, size)
             source = as_source(data, size) if view is None else None
             durable = self._durable if durable is None else durable
