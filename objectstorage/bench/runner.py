@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import secrets
 from array import array
 from collections import Counter
@@ -12,7 +11,7 @@ from time import perf_counter, process_time
 
 from objectstorage.bench.config import Cell, Config, environment
 from objectstorage.bench.driver import Driver, Pace, Record, drive_threads
-from objectstorage.bench.memory import peak_memory, reset_peak, resident_memory
+from objectstorage.bench.memory import peak_memory, release, reset_peak, resident_memory
 from objectstorage.bench.results import Report, Result
 from objectstorage.bench.stats import per_second, percentiles
 from objectstorage.bench.targets import Target
@@ -180,7 +179,7 @@ def _rounds(
 
 
 def _measure(job: Workload, cell: Cell, repeat: int, config: Config, driver: Driver) -> Result:
-    gc.collect()
+    release()
     retries = job.retries
     tally = _rounds(job, config, driver, seconds=config.duration, count=config.count)
     after = job.retries

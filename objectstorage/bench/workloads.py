@@ -6,6 +6,7 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import count, cycle, repeat
 from time import perf_counter
 from typing import Any, ClassVar, NamedTuple
@@ -64,10 +65,19 @@ class Site:
         return f"{self.workspace.prefix}{self.name}/"
 
 
+@lru_cache(maxsize=1)
 def _payloads(size: int, seed: int) -> list[bytes]:
-    """Random payloads to take turns with: no store can compress or share them."""
+    """Random payloads to take turns with: no store can compress or share them.
+
+    The layers of a cell share them, so that large ones are in memory once.
+    """
     rng = random.Random(seed)
-    return [rng.randbytes(size) for _ in range(max(1, min(16, _PAYLOAD_POOL // max(size, 1))))]
+
+    def payload() -> bytes:
+        steps = range(0, size, _MIB)
+        return b"".join(rng.randbytes(min(_MIB, size - at)) for at in steps)
+
+    return [payload() for _ in range(max(1, min(16, _PAYLOAD_POOL // max(size, 1))))]
 
 
 class Workload(ABC):

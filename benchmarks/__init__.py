@@ -1,0 +1,1 @@
+"""Benchmarks: pytest-benchmark files, and the comparison with other libraries."""

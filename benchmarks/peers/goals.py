@@ -1,0 +1,93 @@
+"""What is aimed at, cell by cell, and whether a measurement reaches it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from objectstorage.bench.results import METRICS
+from objectstorage.bench.text import metric_text
+
+__all__ = ["OURS", "POSIX", "RUST", "S3", "Goal", "Verdict", "judge", "row"]
+
+OURS = "objectstorage"
+RUST = ("obstore", "opendal")
+
+Verdict = Literal["pass", "short", "not measured"]
+
+
+@dataclass(frozen=True)
+class Goal:
+    """One line of the table.
+
+    least: how many times the best rival's speed ours must be at least; below 1
+        for what is only to be approached.
+    """
+
+    name: str
+    workload: str
+    metric: str
+    rivals: tuple[str, ...]
+    least: float
+    group: Literal["plain", "durable", "large"] = "plain"
+
+
+_KIB = tuple(
+    goal
+    for name in ("get", "stat", "range")
+    for goal in (
+        Goal(f"{name} 1 KiB, Rust", name, "p50", RUST, 4.0),
+        Goal(f"{name} 1 KiB, fsspec", name, "p50", ("fsspec",), 1.0),
+        Goal(f"{name} 1 KiB, bare", name, "p50", ("os",), 1 / 2.5),
+    )
+)
+_POSIX_PEERS = (*RUST, "fsspec")
+_S3_PEERS = (*RUST, "boto3", "minio", "s3fs")
+
+POSIX: Sequence[Goal] = (
+    *_KIB,
+    # not fsspec: its writes are not atomic
+    Goal("put 1 KiB, not durable", "put", "p50", RUST, 1.0),
+    Goal("put 1 KiB, durable, bare", "put", "p50", ("os",), 1 / 1.25, "durable"),
+    Goal("list, per object", "list", "throughput", _POSIX_PEERS, 2.0),
+    Goal("get 256 MiB, streamed", "multipart-get", "throughput", _POSIX_PEERS, 1.0, "large"),
+    Goal("put 256 MiB, streamed", "multipart-put", "throughput", RUST, 1.0, "large"),
+)
+"""On a local directory."""
+
+S3: Sequence[Goal] = (
+    *(
+        Goal(f"{name} 1 KiB, client CPU", name, "cpu", _S3_PEERS, 1.5)
+        for name in ("get", "put", "stat", "delete")
+    ),
+    Goal("list, per object, client CPU", "list", "cpu", _S3_PEERS, 1.0),
+    Goal("get 256 MiB, streamed", "multipart-get", "throughput", _S3_PEERS, 1.0, "large"),
+    Goal("put 256 MiB, streamed", "multipart-put", "throughput", _S3_PEERS, 1.0, "large"),
+)
+"""On a local server, one operation at a time."""
+
+
+def judge(goal: Goal, medians: Mapping[str, float]) -> tuple[str | None, float | None, Verdict]:
+    """The best rival, our speed as a multiple of its, and whether that is enough.
+
+    >>> judge(POSIX[0], {"objectstorage": 0.01, "obstore": 0.05, "opendal": 0.09})
+    ('obstore', 5.0, 'pass')
+    """
+    more = METRICS[goal.metric]
+    rivals = {name: medians[name] for name in goal.rivals if medians.get(name)}
+    if not rivals or not medians.get(OURS):
+        return None, None, "not measured"
+    best = (max if more else min)(rivals, key=lambda name: rivals[name])
+    speed = medians[OURS] / rivals[best] if more else rivals[best] / medians[OURS]
+    return best, speed, "pass" if speed >= goal.least else "short"
+
+
+def row(goal: Goal, layers: Sequence[str], medians: Mapping[str, float]) -> list[str]:
+    """The goal's line: every layer's figure, the ratio, what it should be, the verdict."""
+    best, speed, verdict = judge(goal, medians)
+    figures = [
+        metric_text(goal.metric, medians[layer]) if medians.get(layer) else "-" for layer in layers
+    ]
+    ratio = "-" if speed is None else f"{speed:.2f}× {best}"
+    return [goal.name, goal.metric, *figures, ratio, f"{goal.least:.2f}×", verdict]

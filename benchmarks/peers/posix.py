@@ -1,0 +1,243 @@
+"""Local directories: the bare calls, obstore, opendal, fsspec.
+
+Puts are atomic everywhere but in fsspec, which has no such thing; with
+`durable`, only this library and the bare calls are there to compare.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from objectstorage.bench.targets import Target, storage_target
+
+__all__ = ["TARGETS", "make"]
+
+_CHUNK = 1 << 20
+
+
+def make(layer: str, root: str, durable: bool = False) -> Target:
+    """The layer's target on a directory of its own below `root`."""
+    place = os.path.join(root, f"{layer}-{'durable' if durable else 'plain'}")
+    os.makedirs(place, exist_ok=True)
+    return TARGETS[layer](place, durable)
+
+
+def _ours(root: str, durable: bool) -> Target:
+    from objectstorage import open_storage
+
+    return storage_target(open_storage(f"posix://{root}"), layer="objectstorage", durable=durable)
+
+
+def _bare(root: str, durable: bool) -> Target:
+    """What must be called at least, without confinement, metadata or an ETag."""
+    temporary = os.path.join(root, ".tmp")
+
+    def write(key: str, chunks: Iterable[bytes]) -> None:
+        path = os.path.join(root, key)
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        try:
+            for chunk in chunks:
+                os.write(fd, chunk)
+            if durable:
+                os.fsync(fd)
+        finally:
+            os.close(fd)
+        try:
+            os.rename(temporary, path)
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(path))
+            os.rename(temporary, path)
+        if durable:
+            fd = os.open(os.path.dirname(path), os.O_RDONLY)
+            os.fsync(fd)
+            os.close(fd)
+
+    def get(key: str) -> bytes:
+        fd = os.open(os.path.join(root, key), os.O_RDONLY)
+        data = os.read(fd, os.fstat(fd).st_size)
+        os.close(fd)
+        return data
+
+    def get_range(key: str, start: int, length: int) -> bytes:
+        fd = os.open(os.path.join(root, key), os.O_RDONLY)
+        data = os.pread(fd, length, start)
+        os.close(fd)
+        return data
+
+    def get_stream(key: str) -> Iterator[bytes]:
+        fd = os.open(os.path.join(root, key), os.O_RDONLY)
+        while data := os.read(fd, _CHUNK):
+            yield data
+        os.close(fd)
+
+    def find(prefix: str) -> Iterator[tuple[str, int]]:
+        folders = [os.path.join(root, prefix)]
+        while folders:
+            try:
+                entries = list(os.scandir(folders.pop()))
+            except FileNotFoundError:
+                return
+            for entry in entries:
+                if entry.is_dir():
+                    folders.append(entry.path)
+                else:
+                    yield entry.path, entry.stat().st_size
+
+    def delete(key: str) -> None:
+        try:
+            os.unlink(os.path.join(root, key))
+        except FileNotFoundError:
+            pass
+
+    return Target(
+        layer="os",
+        url=root,
+        put=lambda key, data: write(key, (data,)),
+        get=get,
+        get_range=get_range,
+        stat=lambda key: os.stat(os.path.join(root, key)),
+        list=find,
+        delete=delete,
+        put_stream=lambda key, chunks, size: write(key, chunks),
+        get_stream=get_stream,
+    )
+
+
+def _obstore(root: str, durable: bool) -> Target:
+    from obstore.store import LocalStore
+
+    return obstore_target(LocalStore(root), root)
+
+
+def obstore_target(store: Any, url: str) -> Target:
+    """obstore's functions on one of its stores."""
+    import obstore
+
+    def find(prefix: str) -> Iterator[Any]:
+        for batch in obstore.list(store, prefix, chunk_size=1000):
+            yield from batch
+
+    def get_stream(key: str) -> Iterator[Any]:
+        return iter(obstore.get(store, key).stream(min_chunk_size=_CHUNK))
+
+    def delete(key: str) -> None:
+        try:
+            obstore.delete(store, key)
+        except FileNotFoundError:  # on local directories
+            pass
+
+    return Target(
+        layer="obstore",
+        url=url,
+        put=lambda key, data: obstore.put(store, key, data),
+        get=lambda key: obstore.get(store, key).bytes(),
+        get_range=lambda key, start, length: obstore.get_range(
+            store, key, start=start, length=length
+        ),
+        stat=lambda key: obstore.head(store, key),
+        list=find,
+        delete=delete,
+        copy=lambda src, dst: obstore.copy(store, src, dst),
+        put_stream=lambda key, chunks, size: obstore.put(store, key, map(bytes, chunks)),
+        get_stream=get_stream,
+    )
+
+
+def _opendal(root: str, durable: bool) -> Target:
+    import opendal
+
+    temporary = root + "-tmp"  # its own atomic writes want a folder beside
+    os.makedirs(temporary, exist_ok=True)
+    return opendal_target(opendal.Operator("fs", root=root, atomic_write_dir=temporary), root)
+
+
+def opendal_target(operator: Any, url: str) -> Target:
+    """opendal's methods."""
+
+    def put_stream(key: str, chunks: Iterable[bytes], size: int) -> None:
+        with operator.open(key, "wb") as file:
+            for chunk in chunks:
+                file.write(bytes(chunk))
+
+    def get_stream(key: str) -> Iterator[bytes]:
+        with operator.open(key, "rb") as file:
+            while data := file.read(_CHUNK):
+                yield data
+
+    def find(prefix: str) -> Iterator[Any]:
+        entries = operator.list(prefix, recursive=True)
+        return (entry for entry in entries if not entry.path.endswith("/"))
+
+    return Target(
+        layer="opendal",
+        url=url,
+        put=operator.write,
+        get=operator.read,
+        get_range=lambda key, start, length: operator.read(key, offset=start, size=length),
+        stat=operator.stat,
+        list=find,
+        delete=operator.delete,
+        put_stream=put_stream,
+        get_stream=get_stream,
+    )
+
+
+def _fsspec(root: str, durable: bool) -> Target:
+    import fsspec
+
+    filesystem = fsspec.filesystem("file", auto_mkdir=True)
+    return fsspec_target(filesystem, root, "fsspec", root)
+
+
+def fsspec_target(filesystem: Any, root: str, layer: str, url: str) -> Target:
+    """A file system's methods, for keys below `root`."""
+
+    def at(key: str) -> str:
+        return f"{root}/{key}"
+
+    def put_stream(key: str, chunks: Iterable[bytes], size: int) -> None:
+        with filesystem.open(at(key), "wb") as file:
+            for chunk in chunks:
+                file.write(chunk)
+
+    def get_stream(key: str) -> Iterator[bytes]:
+        with filesystem.open(at(key), "rb") as file:
+            while data := file.read(_CHUNK):
+                yield data
+
+    def find(prefix: str) -> Iterator[Any]:
+        try:
+            return iter(filesystem.find(at(prefix), detail=True).values())
+        except FileNotFoundError:
+            return iter(())
+
+    def delete(key: str) -> None:
+        try:
+            filesystem.rm_file(at(key))
+        except FileNotFoundError:
+            pass
+
+    return Target(
+        layer=layer,
+        url=url,
+        put=lambda key, data: filesystem.pipe_file(at(key), data),
+        get=lambda key: filesystem.cat_file(at(key)),
+        get_range=lambda key, start, length: filesystem.cat_file(at(key), start, start + length),
+        stat=lambda key: filesystem.info(at(key)),
+        list=find,
+        delete=delete,
+        put_stream=put_stream,
+        get_stream=get_stream,
+    )
+
+
+TARGETS: dict[str, Callable[[str, bool], Target]] = {
+    "objectstorage": _ours,
+    "os": _bare,
+    "obstore": _obstore,
+    "opendal": _opendal,
+    "fsspec": _fsspec,
+}
+"""Layer to how its target is made."""

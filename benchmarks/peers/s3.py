@@ -1,0 +1,190 @@
+"""One bucket of one S3 server: obstore, opendal, boto3, minio-py, s3fs."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, BinaryIO, cast
+
+from benchmarks.peers.posix import fsspec_target, obstore_target, opendal_target
+from objectstorage.bench.targets import Target, storage_target
+from objectstorage.testing.servers import S3Server
+
+__all__ = ["TARGETS", "make"]
+
+_CHUNK = 1 << 20
+_PART = 8 << 20
+
+
+def make(layer: str, server: S3Server) -> Target:
+    """The layer's target in the server's bucket, which must be there."""
+    return TARGETS[layer](server)
+
+
+def _ours(server: S3Server) -> Target:
+    return storage_target(server.open(f"s3://{server.bucket}"), layer="objectstorage")
+
+
+def _obstore(server: S3Server) -> Target:
+    from obstore.store import S3Store
+
+    store = S3Store(
+        server.bucket,
+        endpoint=server.endpoint,
+        region=server.region,
+        access_key_id=server.access_key,
+        secret_access_key=server.secret_key,
+        virtual_hosted_style_request=False,
+        client_options={"allow_http": True},
+    )
+    return obstore_target(store, server.endpoint)
+
+
+def _opendal(server: S3Server) -> Target:
+    import opendal
+
+    operator = opendal.Operator(
+        "s3",
+        bucket=server.bucket,
+        root="/",
+        endpoint=server.endpoint,
+        region=server.region,
+        access_key_id=server.access_key,
+        secret_access_key=server.secret_key,
+        disable_config_load="true",
+    )
+    return opendal_target(operator, server.endpoint)
+
+
+def _boto3(server: S3Server) -> Target:
+    import boto3
+    from boto3.s3.transfer import TransferConfig
+    from botocore.config import Config
+
+    client = boto3.client(
+        "s3",
+        endpoint_url=server.endpoint,
+        region_name=server.region,
+        aws_access_key_id=server.access_key,
+        aws_secret_access_key=server.secret_key,
+        config=Config(s3={"addressing_style": "path"}),
+    )
+    bucket, transfer = server.bucket, TransferConfig(multipart_chunksize=_PART)
+
+    def find(prefix: str) -> Iterator[Any]:
+        pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        return (entry for page in pages for entry in page.get("Contents", ()))
+
+    def get_range(key: str, start: int, length: int) -> Any:
+        wanted = f"bytes={start}-{start + length - 1}"
+        return client.get_object(Bucket=bucket, Key=key, Range=wanted)["Body"].read()
+
+    return Target(
+        layer="boto3",
+        url=server.endpoint,
+        put=lambda key, data: client.put_object(Bucket=bucket, Key=key, Body=data),
+        get=lambda key: client.get_object(Bucket=bucket, Key=key)["Body"].read(),
+        get_range=get_range,
+        stat=lambda key: client.head_object(Bucket=bucket, Key=key),
+        list=find,
+        delete=lambda key: client.delete_object(Bucket=bucket, Key=key),
+        put_stream=lambda key, chunks, size: client.upload_fileobj(
+            _File(chunks), bucket, key, Config=transfer
+        ),
+        get_stream=lambda key: client.get_object(Bucket=bucket, Key=key)["Body"].iter_chunks(
+            _CHUNK
+        ),
+    )
+
+
+def _minio(server: S3Server) -> Target:
+    from minio import Minio
+
+    scheme, _, host = server.endpoint.partition("://")
+    client = Minio(
+        host,
+        access_key=server.access_key,
+        secret_key=server.secret_key,
+        region=server.region,
+        secure=scheme == "https",
+    )
+    bucket = server.bucket
+
+    def read(key: str, start: int = 0, length: int = 0) -> bytes:
+        reply = client.get_object(bucket, key, offset=start, length=length)
+        try:
+            return reply.read()
+        finally:
+            reply.close()
+            reply.release_conn()
+
+    def get_stream(key: str) -> Iterator[bytes]:
+        reply = client.get_object(bucket, key)
+        try:
+            yield from reply.stream(_CHUNK)
+        finally:
+            reply.close()
+            reply.release_conn()
+
+    return Target(
+        layer="minio",
+        url=server.endpoint,
+        put=lambda key, data: client.put_object(bucket, key, io.BytesIO(data), len(data)),
+        get=read,
+        get_range=read,
+        stat=lambda key: client.stat_object(bucket, key),
+        list=lambda prefix: client.list_objects(bucket, prefix, recursive=True),
+        delete=lambda key: client.remove_object(bucket, key),
+        put_stream=lambda key, chunks, size: client.put_object(
+            bucket, key, cast(BinaryIO, _File(chunks)), size, part_size=_PART
+        ),
+        get_stream=get_stream,
+    )
+
+
+def _s3fs(server: S3Server) -> Target:
+    import s3fs
+
+    filesystem = s3fs.S3FileSystem(
+        key=server.access_key,
+        secret=server.secret_key,
+        client_kwargs={"endpoint_url": server.endpoint, "region_name": server.region},
+        use_listings_cache=False,  # the others ask the server, too
+        skip_instance_cache=True,
+    )
+    return fsspec_target(filesystem, server.bucket, "s3fs", server.endpoint)
+
+
+class _File(io.RawIOBase):
+    """Chunks as a file to read from, for clients that take nothing else."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = iter(chunks)
+        self._rest = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        pieces = []
+        while size:
+            if not self._rest:
+                self._rest = memoryview(next(self._chunks, b""))
+                if not self._rest:
+                    break
+            piece = self._rest if size < 0 else self._rest[:size]
+            pieces.append(piece)
+            self._rest = self._rest[len(piece) :]
+            size -= 0 if size < 0 else len(piece)
+        return b"".join(pieces)
+
+
+TARGETS: dict[str, Callable[[S3Server], Target]] = {
+    "objectstorage": _ours,
+    "obstore": _obstore,
+    "opendal": _opendal,
+    "boto3": _boto3,
+    "minio": _minio,
+    "s3fs": _s3fs,
+}
+"""Layer to how its target is made."""
