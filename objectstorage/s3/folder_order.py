@@ -27,7 +27,7 @@ from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 from objectstorage.errors import ErrBackend
 from objectstorage.s3.effects import Effects, Emit
-from objectstorage.s3.pages import MAX_KEYS, Page, Tokens, check_prefix
+from objectstorage.s3.pages import MAX_KEYS, Page, Tokens, check_asked
 from objectstorage.s3.xml import ListPage
 from objectstorage.storage import ObjectInfo, Prefix
 
@@ -155,7 +155,7 @@ def _run(page: Page, prefix: str, level: _Level, batch: list[Any], page_size: in
             batch.clear()
         asked = min(wanted.max_keys, page_size)
         reply = yield from page(*wanted._replace(max_keys=asked))
-        check_prefix(reply, wanted.prefix)
+        check_asked(reply, wanted.prefix, wanted.delimiter)
         if wanted.delimiter is None and reply.listed >= asked:
             reply = reply._replace(truncated=True)  # whatever it says itself
     if batch:
@@ -283,8 +283,8 @@ def _merged(
             if info is not None:
                 if after is None or info[0] > after:
                     batch.append(info)
-            elif name > start:  # else it is held already, or comes before
-                held.append(_Held(name, before))
+            elif name > start and (after is None or f"{base}{name}/" > after):
+                held.append(_Held(name, before))  # else it is held already, or comes before
             last = (name, is_folder)
         if token is None:
             break
@@ -299,9 +299,6 @@ def _entries(base: str, found: ListPage) -> list[tuple[str, bool, ObjectInfo | N
         (info[0][cut:], False, info) for info in found.objects if info[0][-1] != "/"
     ]
     entries += [(name[cut:-1], True, None) for name in found.prefixes]
-    for name, _, _ in entries:
-        if "/" in name or not name:
-            raise ErrBackend(f"asked for one level, the server listed {base + name!r}")
     entries.sort(key=itemgetter(0, 1))
     return entries
 

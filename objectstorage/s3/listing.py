@@ -14,7 +14,7 @@ from operator import ge, itemgetter
 from objectstorage.errors import ErrBackend
 from objectstorage.s3 import folder_order as by_folders
 from objectstorage.s3.effects import Effects, Emit
-from objectstorage.s3.pages import Page, Tokens, check_prefix
+from objectstorage.s3.pages import Page, Tokens, check_asked
 from objectstorage.storage import ObjectInfo, Prefix
 
 __all__ = ["list_level", "list_objects"]
@@ -46,7 +46,7 @@ def list_objects(
     while True:
         found = yield from page(prefix, None, start_after or None, token)
         token = tokens.following(found)
-        check_prefix(found, prefix)
+        check_asked(found, prefix, None)
         batch = found.objects
         if check_order and batch:
             keys = [info[0] for info in batch]
@@ -77,7 +77,7 @@ def list_level(page: Page, prefix: str, *, probe_folders: bool = False) -> Effec
     while True:
         found = yield from page(prefix, "/", None, token)
         token = tokens.following(found)
-        check_prefix(found, prefix)
+        check_asked(found, prefix, "/")
         batch: list[ObjectInfo | Prefix] = [*found.objects, *map(Prefix, found.prefixes)]
         if batch:
             batch.sort(key=itemgetter(0))

@@ -8,7 +8,7 @@ from objectstorage.errors import ErrBackend
 from objectstorage.s3.effects import Effects
 from objectstorage.s3.xml import ListPage
 
-__all__ = ["MAX_KEYS", "Page", "Tokens", "check_prefix"]
+__all__ = ["MAX_KEYS", "Page", "Tokens", "check_asked"]
 
 
 MAX_KEYS = 1000
@@ -53,11 +53,17 @@ class Tokens:
         return token
 
 
-def check_prefix(page: ListPage, prefix: str) -> None:
-    """`ErrBackend` if a page holds what was not asked for."""
-    for info in page.objects:
-        if not info[0].startswith(prefix):
-            raise ErrBackend(f"asked for {prefix!r}, the server listed {info[0][:200]!r}")
+def check_asked(page: ListPage, prefix: str, delimiter: str | None) -> None:
+    """`ErrBackend` if a page holds what was not asked for: another prefix, a deeper level."""
+    for key in [info[0] for info in page.objects]:
+        if not key.startswith(prefix):
+            raise ErrBackend(f"asked for {prefix!r}, the server listed {key[:200]!r}")
+    if delimiter is None:
+        return
+    cut = len(prefix)
+    for key in [info[0] for info in page.objects]:
+        if "/" in key[cut:]:
+            raise ErrBackend(f"asked for one level, the server listed {key[:200]!r}")
     for name in page.prefixes:
-        if not (name.startswith(prefix) and name.endswith("/")):
+        if not name.startswith(prefix) or name.find("/", cut) != len(name) - 1:
             raise ErrBackend(f"asked for {prefix!r}, the server listed {name[:200]!r}")
