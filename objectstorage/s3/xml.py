@@ -51,6 +51,9 @@ _NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 _INDENTED = re.compile(rb">[ \t\r\n]")
 _NO_RECORDS: frozenset[str] = frozenset()
 
+# What reading a field of a record may raise; a date may lie outside of time.
+_UNREADABLE = (KeyError, ValueError, OverflowError)
+
 _Fields = dict[str, str]
 
 
@@ -253,8 +256,10 @@ def parse_list(body: bytes, *, own: str = "") -> ListPage:
                 add(new(ObjectInfo, (key, size, when, etag, None, None)))
             else:
                 key = _decoded(fields["Prefix"]) if encoded else fields["Prefix"]
-                prefixes.append(_own(key, own))
-        except (KeyError, ValueError) as exc:
+                key = _own(key, own)
+                if _is_key(key):
+                    prefixes.append(key)
+        except _UNREADABLE as exc:
             raise _missing(record, exc) from exc
     truncated = document.truncated()
     token = document.fields.get("NextContinuationToken") or None
@@ -286,7 +291,7 @@ def parse_uploads(body: bytes, *, own: str = "") -> UploadsPage:
                     Upload(key, found["UploadId"], _utc(datetime.fromisoformat(found["Initiated"])))
                 )
         marker = decode(fields.get("NextKeyMarker", ""))
-    except (KeyError, ValueError) as exc:
+    except _UNREADABLE as exc:
         raise _missing("Upload", exc) from exc
     uploads = [upload for upload in uploads if _is_key(upload.key)]
     truncated = document.truncated()
@@ -303,7 +308,7 @@ def parse_parts(body: bytes) -> PartsPage:
             Part(int(found["PartNumber"]), found["ETag"].strip('"'), int(found["Size"]))
             for _, found in document.records
         ]
-    except (KeyError, ValueError) as exc:
+    except _UNREADABLE as exc:
         raise _missing("Part", exc) from exc
     truncated = document.truncated()
     marker = document.fields.get("NextPartNumberMarker", "")
