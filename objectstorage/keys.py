@@ -34,7 +34,8 @@ class KeyRules(NamedTuple):
     `parent_child` tells of `a` beside `a/b`: "both" are held, the second is
     "refused" (`ErrConflict`), or `a/b` is "hidden" from listings.
     `max_segment` is in bytes; `reserved` names top segments that are the
-    store's own; `max_key` is what its prefix leaves of 1,024 bytes.
+    store's own; `max_key` is what its prefix leaves of 1,024 bytes; `refused` are
+    characters that the server loses or turns into others.
     """
 
     dot_segments: bool = True
@@ -44,6 +45,7 @@ class KeyRules(NamedTuple):
     parent_child: Literal["both", "refused", "hidden"] = "both"
     reserved: tuple[str, ...] = ()
     max_key: int = MAX_KEY
+    refused: frozenset[str] = frozenset()
 
     def check(self, key: str) -> bytes:
         """The key's UTF-8 bytes; `ErrInvalidKey` if this store can't hold it.
@@ -54,6 +56,9 @@ class KeyRules(NamedTuple):
         objectstorage.errors.ErrInvalidKey: 'a/../b': this store holds no segment '..'
         """
         raw = check_key(key, self.max_key)
+        if self.refused and not self.refused.isdisjoint(key):
+            bad = next(c for c in key if c in self.refused)
+            raise ErrInvalidKey(f"this store holds no key with the character {bad!r}", key=key)
         if self.dot_segments and self.empty_segments and self.trailing_slash and not self.reserved:
             if self.max_segment is None:
                 return raw
@@ -131,7 +136,7 @@ def check_metadata(metadata: dict[str, str] | None) -> dict[str, str]:
     """A copy of the metadata; `ErrInvalidMetadata` if no store could keep it.
 
     Names are `[a-z0-9][a-z0-9-]*`, values printable ASCII without outer
-    spaces, 2,048 bytes in all.
+    spaces and not empty (some servers lose empty ones), 2,048 bytes in all.
 
     >>> check_metadata({"owner": "ci"})
     {'owner': 'ci'}
@@ -144,6 +149,8 @@ def check_metadata(metadata: dict[str, str] | None) -> dict[str, str]:
             raise ErrInvalidMetadata("metadata names and values are str")
         if not name or name[0] == "-" or name.strip("abcdefghijklmnopqrstuvwxyz0123456789-"):
             raise ErrInvalidMetadata(f"the metadata name {name!r} is not [a-z0-9][a-z0-9-]*")
+        if not value:
+            raise ErrInvalidMetadata(f"the metadata value of {name!r} is empty; S3 servers lose it")
         _check_header_value(value, f"the metadata value of {name!r}")
         total += len(name) + len(value)
     if total > MAX_METADATA:
@@ -164,7 +171,7 @@ def check_content_type(content_type: str | None) -> str | None:
 def _check_header_value(value: str, what: str) -> None:
     # `isprintable` alone lets non-ASCII pass; together they leave 0x20 to 0x7e.
     # The value itself stays out of the message: it may be a secret.
-    if not (value.isascii() and (value.isprintable() or not value)):
+    if not (value.isascii() and (value.isprintable())):
         raise ErrInvalidMetadata(f"{what} is not printable ASCII")
     if value != value.strip():
         raise ErrInvalidMetadata(f"{what} has outer spaces, which do not survive HTTP")

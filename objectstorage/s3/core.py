@@ -6,6 +6,7 @@ happened; nothing of the contract is decided there.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -33,7 +34,7 @@ from objectstorage.keys import (
 from objectstorage.ranges import check_range
 from objectstorage.s3 import copying, deleting, listing, reading
 from objectstorage.s3.client import Client
-from objectstorage.s3.dialect import DIALECTS, RESERVED, Dialect
+from objectstorage.s3.dialect import CONTROL, DIALECTS, RESERVED, Dialect
 from objectstorage.s3.effects import Effects, Pull
 from objectstorage.s3.encoding import BufferPayload, StreamPayload
 from objectstorage.s3.gathering import Gathering
@@ -58,6 +59,8 @@ from objectstorage.storage import (
 __all__ = ["Core"]
 
 _MIB = 1024 * 1024
+# What `info.etag` can be: quotes only in a weak one, and no wildcard.
+_ETAG = re.compile(r'W/"[!#-~]*"|(?!W/)(?!\*\Z)[!#-~]+')
 # Up to here an object of known size is one request: S3's own limit is 5 GiB.
 _ONE_PUT = 64 * _MIB
 _MAX_ONE_PUT = 5 * 1024 * _MIB
@@ -68,6 +71,7 @@ _STRICT = KeyRules(
     trailing_slash=False,
     max_segment=255,
     reserved=(RESERVED,),
+    refused=CONTROL | {"\\"},
 )
 
 # What probes found, by origin, bucket and what the server calls itself: the
@@ -161,8 +165,8 @@ class Core:
     @staticmethod
     def _etag(if_match: str | Unset, create: bool = False) -> str | None:
         etag = check_condition(if_match, create)
-        if etag is not None and not (etag.isascii() and etag.isprintable()):
-            # no header can hold it, and so no version has it
+        if etag is not None and not _ETAG.fullmatch(etag):
+            # no header can hold it, or it is a wildcard: no version has it
             raise ErrPreconditionFailed(f"no version has the ETag {etag!r}")
         return etag
 
@@ -285,7 +289,7 @@ class Core:
         """See `Storage.fetch`."""
         check_range(start, end)
         match, none_match = self._etag(if_match), check_condition(if_none_match)
-        if none_match is not None and not (none_match.isascii() and none_match.isprintable()):
+        if none_match is not None and not _ETAG.fullmatch(none_match):
             none_match = None  # no version has it, so it is another one
         yield from self._check(key)
         return (yield from reading.fetch(self.client, key, start, end, match, none_match))
@@ -325,7 +329,7 @@ class Core:
             self._page,
             prefix,
             check_start_after(start_after),
-            folder_order=dialect.folder_order and ordered,
+            folder_order=dialect.folder_order,
             check_order=ordered,
         )
 

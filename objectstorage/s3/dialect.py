@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 from objectstorage.keys import KeyRules
 from objectstorage.storage import ALL_CONDITIONS, Conditions
 
-__all__ = ["DIALECTS", "RESERVED", "Dialect", "dialect_of"]
+__all__ = ["CONTROL", "DIALECTS", "RESERVED", "Dialect", "dialect_of"]
 
 RESERVED = ".objectstorage"
 """The top segment that is the store's own: probes, and data on its way in."""
@@ -36,6 +36,8 @@ class Dialect(NamedTuple):
 
 
 _FLAT = KeyRules(reserved=(RESERVED,))
+# What no XML can name; moto's URLs lose more of them, and it knows no encoding-type.
+CONTROL = frozenset(map(chr, range(0x20))) | frozenset("\x7f\ufffe\uffff")
 
 DIALECTS: dict[str, Dialect] = {
     "aws": Dialect("aws", _FLAT, conditions=ALL_CONDITIONS),
@@ -51,11 +53,16 @@ DIALECTS: dict[str, Dialect] = {
     "seaweedfs": Dialect(
         "seaweedfs",
         _FLAT._replace(
-            dot_segments=False, empty_segments=False, trailing_slash=False, max_segment=255
+            dot_segments=False,
+            empty_segments=False,
+            trailing_slash=False,
+            max_segment=255,
+            refused=frozenset("\\"),  # becomes a slash
         ),
         multipart_condition="copy",
         folder_order=True,
     ),
+    "moto": Dialect("moto", _FLAT._replace(refused=CONTROL)),
     "generic": Dialect("generic", _FLAT),
 }
 
@@ -71,5 +78,7 @@ def dialect_of(server: str) -> Dialect:
         return DIALECTS["seaweedfs"]
     if lowered.startswith("minio"):
         return DIALECTS["minio"]
+    if lowered.startswith("werkzeug"):
+        return DIALECTS["moto"]
     # "AmazonS3" is claimed by many; what it promises is probed like anybody's
     return DIALECTS["generic"]

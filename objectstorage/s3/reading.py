@@ -90,6 +90,9 @@ def fetch(
             return Fetched(bytes(reply.body), info)
         if status == 416:
             return (yield from _fetch_resolved(client, key, start, end, if_match, if_none_match))
+        if status == 412:
+            # Some servers say so of what is not there, too.
+            yield from stat(client, key)
         raise _read_error(client, reply, if_match)
     raise ErrIntegrity("the checksum differs from the one the server keeps")
 
