@@ -6,13 +6,16 @@ included; the last tests hold model and listing against the real server.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import io
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from random import Random
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from minio import Minio
 
 from objectstorage.errors import ErrBackend
 from objectstorage.s3 import folder_order
@@ -20,6 +23,7 @@ from objectstorage.s3.effects import Effects, Emit
 from objectstorage.s3.listing import list_level, list_objects
 from objectstorage.s3.xml import ListPage
 from objectstorage.storage import ObjectInfo, Prefix
+from objectstorage.testing.servers import S3Server, seaweedfs
 
 _WHEN = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -32,9 +36,13 @@ class ByBytes:
     """A server that lists by the keys' bytes; `page` is what a store asks it through."""
 
     def __init__(self, keys: Iterable[str], cap: int = 1000) -> None:
-        self.keys = sorted(set(keys))
         self.cap = cap
         self.asked: list[tuple[str, str | None, str | None, str | None]] = []
+        self.hold(keys)
+
+    def hold(self, keys: Iterable[str]) -> None:
+        """Have these keys, and no others, from now on."""
+        self.keys = sorted(set(keys))
 
     def page(
         self,
@@ -72,12 +80,14 @@ class ByFolders(ByBytes):
     """SeaweedFS 4.48, as measured."""
 
     def __init__(self, keys: Iterable[str], cap: int = 1000, emptied: Iterable[str] = ()) -> None:
+        self.emptied = list(emptied)
         super().__init__(keys, cap)
-        self.segments = {key: segments(key) for key in self.keys}
-        self.keys.sort(key=self.segments.__getitem__)
-        self.folders = {
-            key[: i + 1] for key in [*self.keys, *emptied] for i, c in enumerate(key) if c == "/"
-        }
+
+    def hold(self, keys: Iterable[str]) -> None:
+        self.segments = {key: segments(key) for key in keys}
+        self.keys = sorted(self.segments, key=self.segments.__getitem__)
+        every = [*self.keys, *self.emptied]
+        self.folders = {key[: i + 1] for key in every for i, c in enumerate(key) if c == "/"}
 
     def answer(self, prefix: str, delimiter: str | None, after: str, limit: int) -> ListPage:
         assert "//" not in prefix + after, "this server makes keys up when asked so"
@@ -245,6 +255,26 @@ def test_a_prefix_that_no_key_can_have_asks_nothing() -> None:
     assert not server.asked
 
 
+@given(_KEYS, _KEYS, st.randoms(use_true_random=False), st.integers(1, 5), st.booleans())
+@settings(max_examples=500, deadline=None)
+def test_what_stays_is_listed_once_whatever_comes_and_goes(
+    staying: list[str], others: list[str], random: Random, cap: int, folders: bool
+) -> None:
+    server: ByBytes = ByFolders([], cap) if folders else ByBytes([], cap)
+
+    def change_between_requests(*arguments: Any) -> Effects[ListPage]:
+        server.hold([*staying, *random.sample(others, len(others) // 2)])
+        return (yield from ByBytes.page(server, *arguments))
+
+    server.page = change_between_requests
+    found = listed(server)
+    assert found == sorted(set(found))
+    assert set(staying) <= set(found) <= {*staying, *others}
+    entries = [entry.key for entry in level(server)]
+    assert entries == sorted(set(entries))
+    assert set(expected_level(staying, "")) <= set(entries)
+
+
 # -- requests ------------------------------------------------------------------
 
 
@@ -398,3 +428,125 @@ def test_a_server_without_delimiters_is_refused() -> None:
             collect(list_level(Scripted(page).page, "", probe_folders=True))
         with pytest.raises(ErrBackend, match="asked for"):
             collect(list_level(Scripted(page).page, ""))
+
+
+# -- the real one ------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[S3Server]:
+    with seaweedfs() as server:
+        yield server
+
+
+@pytest.fixture
+def bucket(server: S3Server) -> Minio:
+    """minio's client, which puts and deletes without our code."""
+    client = Minio(
+        server.endpoint.removeprefix("http://"),
+        server.access_key,
+        server.secret_key,
+        secure=False,
+        region=server.region,
+    )
+    if not client.bucket_exists(server.bucket):
+        client.make_bucket(server.bucket)
+    return client
+
+
+def put(client: Minio, server: S3Server, keys: Iterable[str]) -> None:
+    for key in keys:
+        client.put_object(server.bucket, key, io.BytesIO(b"x"), 1)
+
+
+class Asked:
+    """A real store's pages, and what runs their effects."""
+
+    def __init__(self, store: Any) -> None:
+        self.page = store._core._page
+        self.run = store._driver.run
+        self._iterate = store._driver.iterate
+
+    def collect(self, effects: Effects[None]) -> list[str]:
+        return [found.key for batch in self._iterate(effects) for found in batch]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_seaweedfs(server: S3Server, bucket: Minio, seed: int) -> None:
+    """Random neighbours of "/", some deleted again, against `sorted`."""
+    random = Random(seed)
+
+    def a_key() -> str:
+        while True:
+            key = "".join(random.choices("ab-.0/\u00e9\U0010ffff+ %\n\r&", k=random.randint(1, 7)))
+            if _holdable(key):
+                return key
+
+    keys: list[str] = []
+    for key in [a_key() for _ in range(30)]:
+        # there, an object is not put where a folder is, though a folder is where an object is
+        if not any(other.startswith(key + "/") for other in keys):
+            keys.append(key)
+    name = f"random-{seed}/"
+    put(bucket, server, [name + key for key in keys])
+    deleted = set(random.sample(keys, len(keys) // 5))
+    for key in deleted:
+        bucket.remove_object(server.bucket, name + key)
+    keys = sorted(set(keys) - deleted)
+    with server.open(f"s3://{server.bucket}/{name}") as store:
+        asked = Asked(store)
+        for cap in (1, 2, 3, 5, 1000) * 6:
+            prefix = random.choice(["", random.choice(keys)[: random.randint(0, 4)]])
+            entries = folder_order.list_level(asked.page, prefix, page_size=cap)
+            assert asked.collect(entries) == expected_level(keys, prefix)
+            after = random.choice([a_key(), random.choice(keys), random.choice(keys) + "/-"])
+            if not after.startswith(prefix):
+                after = prefix
+            objects = folder_order.list_folders(asked.page, prefix, after, page_size=cap)
+            expected = [key for key in keys if key.startswith(prefix) and key > after]
+            assert asked.collect(objects) == expected
+
+
+def test_the_model_is_like_seaweedfs(server: S3Server, bucket: Minio) -> None:
+    keys = ["a", "b", "b-", "b/1", "b/2/x", "b0", "c/x/1", "c/x/2", "d", "d/1", "e/f", "g", "g/h"]
+    emptied = ["m/n", "z/y/x"]
+    put(bucket, server, [f"model/{key}" for key in [*keys, *emptied]])
+    for key in emptied:
+        bucket.remove_object(server.bucket, f"model/{key}")
+    model = ByFolders(keys, emptied=emptied)
+    starts = [*keys, "b/", "b.\U0010ffff", "c", "c/", "c.\U0010ffff", "d.", "zz"]
+    queries = [
+        (prefix, delimiter, start, cap)
+        for prefix in ("", "b", "b/", "c", "c/", "c/x", "m/", "q")
+        for delimiter in (None, "/")
+        for start in (prefix, *starts)
+        for cap in (1, 2, 3, 1000)
+        # a level is never asked for from within a folder
+        if start.startswith(prefix) and not (delimiter and "/" in start[len(prefix) :])
+    ]
+    with server.open(f"s3://{server.bucket}/model") as store:
+        asked = Asked(store)
+        for prefix, delimiter, start, cap in queries:
+            answer = asked.run(asked.page(prefix, delimiter, start, None, cap))
+            told = model.answer(prefix, delimiter, start, cap)
+            where = f"{prefix=} {delimiter=} {start=} {cap=}"
+            assert [o.key for o in answer.objects] == [o.key for o in told.objects], where
+            assert sorted(answer.prefixes) == sorted(told.prefixes), where
+            assert answer.truncated or not told.truncated, where
+
+
+def test_seaweedfs_by_the_store(server: S3Server, bucket: Minio) -> None:
+    """All the way through, with more than a page."""
+    keys = [f"{i % 3}-/{i:04}" for i in range(600)] + [f"{i:04}" for i in range(600)]
+    keys += ["0", "1/2/3", "1/2-", "x y+%"]
+    put(bucket, server, [f"whole/{key}" for key in keys])
+    with server.open(f"s3://{server.bucket}/whole") as store:
+        assert [found.key for found in store.list()] == sorted(keys)
+        assert [found.key for found in store.list(start_after="1-/0100")] == [
+            key for key in sorted(keys) if key > "1-/0100"
+        ]
+        assert [found.key for found in store.list(ordered=False)] == sorted(keys)
+        assert [entry.key for entry in store.list_level("1")] == expected_level(keys, "1")
+        one, stat = next(iter(store.list("x"))), store.stat("x y+%")
+        assert (one.key, one.size, one.etag) == (stat.key, stat.size, stat.etag)
+        assert one.last_modified == stat.last_modified
