@@ -133,9 +133,10 @@ def seaweedfs() -> Iterator[S3Server]:
         return _status(ports[0], "/") is not None and _status(ports[1], "/dir/assign") == 200
 
     with _running("seaweedfs", 4, command, ready) as ports:
-        yield S3Server(
+        server = S3Server(
             "seaweedfs", f"http://127.0.0.1:{ports[0]}", access, secret, dialect="seaweedfs"
         )
+        yield _with_bucket(server)
 
 
 @contextmanager
@@ -150,7 +151,7 @@ def moto() -> Iterator[S3Server]:
         return [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(ports[0])]
 
     with _running("moto", 1, command, lambda ports: _status(ports[0], "/") == 200) as ports:
-        yield S3Server("moto", f"http://127.0.0.1:{ports[0]}", access, secret)
+        yield _with_bucket(S3Server("moto", f"http://127.0.0.1:{ports[0]}", access, secret))
 
 
 @contextmanager
@@ -170,7 +171,15 @@ def rclone() -> Iterator[S3Server]:
         ]
 
     with _running("rclone", 1, command, lambda ports: _status(ports[0], "/") is not None) as ports:
-        yield S3Server("rclone", f"http://127.0.0.1:{ports[0]}", access, secret)
+        yield _with_bucket(S3Server("rclone", f"http://127.0.0.1:{ports[0]}", access, secret))
+
+
+def _with_bucket(server: S3Server) -> S3Server:
+    """The server, once it has taken an object into its one bucket."""
+    with server.open() as store:
+        store.put("ready", b"")
+        store.delete("ready")
+    return server
 
 
 def _credentials() -> tuple[str, str]:

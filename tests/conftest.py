@@ -1,0 +1,135 @@
+"""Servers for the tests, the stores to run over, and the suite's tally.
+
+A server is started by the first test that asks for it. All tests of one server
+form a group, so that parallel runs (`-n 2 --dist loadgroup`) start it once.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from objectstorage.storage import Storage
+from objectstorage.testing import servers
+from objectstorage.testing.servers import S3Server
+
+SERVERS = ("seaweedfs", "moto", "rclone", "external_s3")
+
+STORES = ["memory", "posix", "posixflat", "s3-seaweedfs", "s3-moto"]
+if servers.external() is not None:
+    STORES.append("s3-external")
+
+
+@pytest.fixture(scope="session")
+def seaweedfs() -> Iterator[S3Server]:
+    with servers.seaweedfs() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[S3Server]:
+    with servers.moto() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rclone() -> Iterator[S3Server]:
+    with servers.rclone() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def external_s3() -> S3Server:
+    """The server that `OBJECTSTORAGE_TEST_S3_ENDPOINT` names."""
+    server = servers.external()
+    assert server is not None, "OBJECTSTORAGE_TEST_S3_ENDPOINT is not set"
+    return server
+
+
+class Target(NamedTuple):
+    """A kind of store: `fresh` makes a place, `open` a store there."""
+
+    name: str
+    fresh: Callable[[], Any]
+    open: Callable[[Any], Storage]
+
+
+def make_target(name: str, request: pytest.FixtureRequest) -> Target:
+    """The target of one of `STORES`; starts its server."""
+    if name == "memory":
+        from objectstorage.memory import MemoryStorage
+
+        return Target(name, lambda: uuid.uuid4().hex, MemoryStorage)
+    if name.startswith("s3-"):
+        fixture = {"s3-external": "external_s3"}.get(name, name.removeprefix("s3-"))
+        server: S3Server = request.getfixturevalue(fixture)
+        return Target(name, server.fresh_url, server.open)
+    root: Path = request.getfixturevalue("tmp_path")
+
+    def fresh() -> Path:
+        path = root / uuid.uuid4().hex
+        path.mkdir()
+        return path
+
+    if name == "posix":
+        from objectstorage.posix import PosixStorage
+
+        return Target(name, fresh, lambda path: PosixStorage(path))
+    from objectstorage.posixflat import PosixFlatStorage
+
+    return Target(name, fresh, lambda path: PosixFlatStorage(path))
+
+
+@pytest.fixture(params=STORES)
+def target(request: pytest.FixtureRequest) -> Target:
+    """Every kind of store in turn."""
+    return make_target(request.param, request)
+
+
+@pytest.fixture
+def store(target: Target) -> Iterator[Storage]:
+    """A fresh, empty store of every kind in turn."""
+    with target.open(target.fresh()) as store:
+        yield store
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for server in _servers_of(item):
+            item.add_marker(pytest.mark.xdist_group(server))
+            break
+        suite = getattr(getattr(item, "cls", None), "tally", None)
+        if suite is not None:
+            item.user_properties.append(("suite", suite))
+
+
+def _servers_of(item: pytest.Item) -> Iterator[str]:
+    """The servers a test asks for: by fixture, by parameter, or by its suite's name."""
+    callspec = getattr(item, "callspec", None)
+    params = [str(value) for value in callspec.params.values()] if callspec is not None else []
+    words = {*getattr(item, "fixturenames", ()), *(p.removeprefix("s3-") for p in params)}
+    words.add(str(getattr(getattr(item, "cls", None), "tally", "")).removeprefix("s3-"))
+    return (server for server in SERVERS if server in words)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """How many cases of the suite each store passed, failed, skipped."""
+    counts: dict[str, dict[str, int]] = {}
+    for outcome in ("passed", "failed", "error", "skipped"):
+        for report in terminalreporter.stats.get(outcome, ()):
+            for name, value in getattr(report, "user_properties", ()):
+                if name == "suite":
+                    row = counts.setdefault(
+                        value, dict.fromkeys(("passed", "failed", "skipped"), 0)
+                    )
+                    row["failed" if outcome == "error" else outcome] += 1
+    if counts:
+        terminalreporter.section("conformance suite, cases by store")
+        for store, row in counts.items():
+            text = ", ".join(f"{count} {outcome}" for outcome, count in row.items())
+            terminalreporter.write_line(f"{store:14} {text}")
