@@ -19,6 +19,7 @@ def as_buffer(data: Any, size: int | None) -> memoryview | None:
 
     `TypeError` for what is no data at all, `ErrIntegrity` for too few bytes.
     """
+    check_size(size)
     if isinstance(data, bytes | bytearray):
         view = memoryview(data)
     elif isinstance(data, str):
@@ -34,7 +35,6 @@ def as_buffer(data: Any, size: int | None) -> memoryview | None:
         view = view.cast("B") if view.c_contiguous else memoryview(view.tobytes())
     if size is None or size == len(view):
         return view
-    check_size(size)
     if size > len(view):
         raise ErrIntegrity(f"size={size} was promised, the data has {len(view)} bytes")
     return view[:size]
