@@ -7,6 +7,7 @@ the same directory: it keeps a descriptor of it, so the inode can't be used agai
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections import OrderedDict
 
@@ -57,7 +58,7 @@ class Chains:
                 fd = -1
                 path = path.rpartition(b"/")[0]
                 try:
-                    fd = open_beneath(self._root, path or b".", DIRECTORY)
+                    fd = self._above(path, synced)
                 except FileNotFoundError:
                     return  # what was written is deleted again, its directories pruned
         except OSError:
@@ -71,6 +72,18 @@ class Chains:
                     self._remember(path, fd)
                 else:
                     ops.close(fd)
+
+    def _above(self, path: bytes, synced: list[tuple[bytes, int]]) -> int:
+        try:
+            return open_beneath(self._root, path or b".", DIRECTORY)
+        except OSError as exc:
+            if exc.errno not in (errno.EMFILE, errno.ENFILE) or not synced:
+                raise
+        # Better to sync more often than to leave a put in doubt for want of descriptors.
+        self.close()
+        while synced:
+            ops.close(synced.pop()[1])
+        return open_beneath(self._root, path or b".", DIRECTORY)
 
     def _known(self, path: bytes, fd: int) -> bool:
         if path not in self._held:
