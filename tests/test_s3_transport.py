@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import datetime
 import gc
@@ -13,144 +14,104 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scripted import HEAD, OK, Handler, Server, once, put_head, replies, request
 
+from objectstorage.aio.transport import AsyncTransport
 from objectstorage.bodies import Source, as_source
 from objectstorage.errors import ErrClosed, ErrIntegrity, ErrInvalidURL, ErrUnsupported
 from objectstorage.s3._http import MalformedReply, ReplyParser, head_end
 from objectstorage.s3.proxied import ProxyTransport
-from objectstorage.s3.transport import Exchange, StreamBody, Transport, TransportError
-
-HEAD = b"GET /b/k HTTP/1.1\r\nHost: h\r\n\r\n"
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-Handler = Callable[[socket.socket], object]
+from objectstorage.s3.transport import Exchange, Reply, StreamBody, Transport, TransportError
 
 
-class Server:
-    """Accepts connections; the n-th is served by the n-th handler, later ones by the last."""
+class OnALoop:
+    """The asyncio transport behind blocking calls, its loop in a thread."""
 
-    def __init__(self, *handlers: Handler, tls: ssl.SSLContext | None = None) -> None:
-        self.handlers = handlers
-        self.tls = tls
-        self.accepted = 0
-        self.failures: list[BaseException] = []
-        self.finished = threading.Event()
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        self._threads: list[threading.Thread] = []
-        self._sockets: list[socket.socket] = []
-
-    def __enter__(self) -> Server:
-        self._thread = threading.Thread(target=self._accept)
+    def __init__(self, *args: object, **options: object) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
-        return self
+        self._transport = AsyncTransport(*args, **options)
+        self.stats = self._transport.stats
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                conn, _ = self._listener.accept()
-            except OSError:
-                return
-            handler = self.handlers[min(self.accepted, len(self.handlers) - 1)]
-            self.accepted += 1
-            thread = threading.Thread(target=self._serve, args=(conn, handler))
-            self._threads.append(thread)
-            thread.start()
+    def _call(self, coroutine: Coroutine[object, object, object]) -> object:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
-    def _serve(self, conn: socket.socket, handler: Handler) -> None:
-        conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        try:
-            if self.tls is not None:
-                conn = self.tls.wrap_socket(conn, server_side=True)
-            self._sockets.append(conn)
-            handler(conn)
-        except OSError:
-            pass  # clients leave at any time here
-        except BaseException as exc:
-            self.failures.append(exc)
-        finally:
-            conn.close()
+    def send(self, exchange: Exchange) -> object:
+        return self._call(self._transport.send(exchange))
 
-    def __exit__(self, *_: object) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+    def read(self, reply: Reply, n: int) -> object:
+        return self._call(self._transport.read(reply, n))
+
+    def read_into(self, reply: Reply, view: memoryview) -> object:
+        return self._call(self._transport.read_into(reply, view))
+
+    def abort(self, reply: Reply) -> None:
+        self._call(self._transport.abort(reply))
+
+    def close(self) -> None:
+        self._call(self._transport.close())
+        self._call(asyncio.sleep(0))  # connections that were dropped close in the loop
+
+    def settle(self) -> None:
+        """Let the loop do what it was asked to do from elsewhere."""
+        self._call(asyncio.sleep(0))
+
+    def stop(self) -> None:
+        self._call(self._transport.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
-        self.finished.set()
-        for conn in self._sockets:
-            with contextlib.suppress(OSError):
-                conn.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join()
-        assert not self.failures
+        self._loop.close()
 
 
-def request(conn: socket.socket) -> tuple[bytes, bytes]:
-    """One request off the wire: head and body; empty at the end."""
-    data = b""
-    while b"\r\n\r\n" not in data:
-        more = conn.recv(65536)
-        if not more:
-            return b"", data
-        data += more
-    head, _, body = data.partition(b"\r\n\r\n")
-    length = 0
-    for line in head.split(b"\r\n"):
-        if line.lower().startswith(b"content-length:"):
-            length = int(line.split(b":")[1])
-    pieces, have = [body], len(body)
-    while have < length:
-        more = conn.recv(1 << 20)
-        if not more:
-            break
-        pieces.append(more)
-        have += len(more)
-    return head, b"".join(pieces)
-
-
-def replies(*raw: bytes) -> Handler:
-    """Answer request after request with these bytes, the last one over and over."""
-
-    def handler(conn: socket.socket) -> None:
-        count = 0
-        while request(conn)[0]:
-            conn.sendall(raw[min(count, len(raw) - 1)])
-            count += 1
-
-    return handler
-
-
-def once(raw: bytes) -> Handler:
-    """Answer one request, then close."""
-
-    def handler(conn: socket.socket) -> None:
-        request(conn)
-        conn.sendall(raw)
-
-    return handler
-
-
-def put_head(length: int) -> bytes:
-    return b"PUT /b/k HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % length
+KINDS = {"blocking": Transport, "asyncio": OnALoop}
 
 
 @contextlib.contextmanager
-def talk(*handlers: Handler, **options: object) -> Iterator[tuple[Transport, Server]]:
-    with Server(*handlers) as server:
-        transport = Transport("127.0.0.1", server.port, **options)  # type: ignore[arg-type]
+def using(kind: str, *args: object, **options: object) -> Iterator[Transport]:
+    transport = KINDS[kind](*args, **options)
+    try:
+        yield transport
+    finally:
+        transport.close()
         try:
-            yield transport, server
-        finally:
-            transport.close()
             assert transport.stats.in_use == 0
+        finally:
+            if kind == "asyncio":
+                transport.stop()
 
 
-def get(transport: Transport, **options: object) -> object:
-    return transport.send(Exchange("GET", HEAD, **options))  # type: ignore[arg-type]
+@pytest.fixture(params=list(KINDS))
+def kind(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+Talk = Callable[..., contextlib.AbstractContextManager[tuple[Transport, Server]]]
+
+
+@pytest.fixture
+def talk(kind: str) -> Talk:
+    """A server with these handlers, and a transport of either kind to it."""
+
+    @contextlib.contextmanager
+    def context(*handlers: Handler, **options: object) -> Iterator[tuple[Transport, Server]]:
+        with (
+            Server(*handlers) as server,
+            using(kind, "127.0.0.1", server.port, **options) as transport,
+        ):
+            yield transport, server
+
+    return context
+
+
+def get(transport: Transport, **options: object) -> Reply:
+    return transport.send(Exchange("GET", HEAD, **options))
 
 
 # -- reading replies ---------------------------------------------------------------
@@ -175,7 +136,9 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
         (b"HTTP/1.1 200\r\nContent-Length: 2\r\n\r\nok", 200, b"ok"),
     ],
 )
-def test_whole_replies_keep_the_connection(raw: bytes, status: int, body: bytes) -> None:
+def test_whole_replies_keep_the_connection(
+    raw: bytes, status: int, body: bytes, talk: Talk
+) -> None:
     with talk(replies(raw)) as (transport, server):
         for _ in range(3):
             reply = transport.send(Exchange("GET", HEAD))
@@ -198,7 +161,9 @@ def test_whole_replies_keep_the_connection(raw: bytes, status: int, body: bytes)
     ],
 )
 @pytest.mark.parametrize("stream", [False, True])
-def test_replies_after_which_a_connection_is_not_used_again(raw: bytes, stream: bool) -> None:
+def test_replies_after_which_a_connection_is_not_used_again(
+    raw: bytes, stream: bool, talk: Talk
+) -> None:
     with talk(replies(raw)) as (transport, server):
         for count in (1, 2):
             reply = transport.send(Exchange("GET", HEAD, stream=stream))
@@ -210,7 +175,7 @@ def test_replies_after_which_a_connection_is_not_used_again(raw: bytes, stream: 
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_body_may_end_with_the_connection(stream: bool) -> None:
+def test_a_body_may_end_with_the_connection(stream: bool, talk: Talk) -> None:
     with talk(once(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 200_000)) as (transport, _):
         reply = transport.send(Exchange("GET", HEAD, stream=stream))
         assert reply.length is None
@@ -221,7 +186,7 @@ def test_a_body_may_end_with_the_connection(stream: bool) -> None:
         assert transport.stats.in_use == 0
 
 
-def test_head_has_no_body_whatever_it_declares() -> None:
+def test_head_has_no_body_whatever_it_declares(talk: Talk) -> None:
     raw = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\nETag: e\r\nX-A: 1\r\nx-a: 2\r\n\r\n"
     with talk(replies(raw)) as (transport, server):
         for _ in range(2):
@@ -260,7 +225,7 @@ def test_head_has_no_body_whatever_it_declares() -> None:
         CHUNKED + b"0\r\n" + b"A: b\r\n" * 30_000 + b"\r\n",
     ],
 )
-def test_malformed_replies_are_refused(raw: bytes) -> None:
+def test_malformed_replies_are_refused(raw: bytes, talk: Talk) -> None:
     # the connection stays open: nothing but the bytes can tell
     def handler(conn: socket.socket) -> None:
         request(conn)
@@ -289,7 +254,7 @@ def test_malformed_replies_are_refused(raw: bytes) -> None:
     ],
 )
 @pytest.mark.parametrize("how", ["whole", "stream", "into"])
-def test_a_reply_cut_short_is_an_error(raw: bytes, how: str) -> None:
+def test_a_reply_cut_short_is_an_error(raw: bytes, how: str, talk: Talk) -> None:
     with talk(once(raw)) as (transport, _):
         into = memoryview(bytearray(4_000_000)) if how == "into" else None
         with pytest.raises(TransportError) as caught:  # noqa: PT012 - either may raise
@@ -396,14 +361,14 @@ def contexts(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, 
 
 @pytest.fixture(params=["tcp", "tls"])
 def echoing(
-    request: pytest.FixtureRequest, contexts: tuple[ssl.SSLContext, ssl.SSLContext]
+    request: pytest.FixtureRequest, kind: str, contexts: tuple[ssl.SSLContext, ssl.SSLContext]
 ) -> Iterator[Transport]:
     tls = contexts if request.param == "tls" else (None, None)
-    with Server(echo, tls=tls[0]) as server:
-        transport = Transport("127.0.0.1", server.port, tls[1])
+    with (
+        Server(echo, tls=tls[0]) as server,
+        using(kind, "127.0.0.1", server.port, tls[1]) as transport,
+    ):
         yield transport
-        transport.close()
-        assert transport.stats.in_use == 0
         assert server.accepted == 1
 
 
@@ -430,7 +395,7 @@ def test_bodies_of_every_size_both_ways(echoing: Transport, size: int) -> None:
     assert view == data
 
 
-def test_a_body_that_does_not_fit_its_buffer_is_an_error() -> None:
+def test_a_body_that_does_not_fit_its_buffer_is_an_error(talk: Talk) -> None:
     with talk(replies(OK), replies(CHUNKED + b"2\r\nok\r\n0\r\n\r\n")) as (transport, _):
         for _ in range(2):
             with pytest.raises(TransportError, match="exceeds 1 bytes"):
@@ -438,14 +403,14 @@ def test_a_body_that_does_not_fit_its_buffer_is_an_error() -> None:
             assert transport.stats.in_use == 0
 
 
-def test_a_body_beyond_the_limit_is_an_error() -> None:
+def test_a_body_beyond_the_limit_is_an_error(talk: Talk) -> None:
     with talk(replies(OK), replies(CHUNKED + b"2\r\nok\r\n" * 9)) as (transport, _):
         for _ in range(2):
             with pytest.raises(TransportError, match="exceeds 1 bytes"):
                 get(transport, max_body=1)
 
 
-def test_errors_are_read_up_to_a_cap_also_when_streamed() -> None:
+def test_errors_are_read_up_to_a_cap_also_when_streamed(talk: Talk) -> None:
     head = b"HTTP/1.1 500 Oh\r\nContent-Length: 500000\r\n\r\n"
     with talk(replies(head + b"x" * 500_000), max_error_body=100_000) as (transport, server):
         for stream in (False, True):
@@ -454,7 +419,7 @@ def test_errors_are_read_up_to_a_cap_also_when_streamed() -> None:
         assert server.accepted == 2
 
 
-def test_an_error_without_an_end_is_cut_at_the_cap() -> None:
+def test_an_error_without_an_end_is_cut_at_the_cap(talk: Talk) -> None:
     def handler(conn: socket.socket) -> None:
         request(conn)
         conn.sendall(b"HTTP/1.1 500 Oh\r\nTransfer-Encoding: chunked\r\n\r\n")
@@ -465,7 +430,7 @@ def test_an_error_without_an_end_is_cut_at_the_cap() -> None:
         assert len(transport.send(Exchange("GET", HEAD)).body) == 1024 * 1024
 
 
-def test_giving_a_stream_up_closes_its_connection() -> None:
+def test_giving_a_stream_up_closes_its_connection(talk: Talk) -> None:
     raw = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 1_000_000
     with talk(replies(raw)) as (transport, server):
         reply = transport.send(Exchange("GET", HEAD, stream=True))
@@ -487,6 +452,10 @@ def test_giving_a_stream_up_closes_its_connection() -> None:
 # -- sending -----------------------------------------------------------------------
 
 
+class Stop(BaseException):
+    """Like an interrupt, but event loops let it pass."""
+
+
 class Pieces(Source):
     """Data from a list; an exception in it is raised when its turn comes."""
 
@@ -505,7 +474,9 @@ class Pieces(Source):
 
 @pytest.mark.parametrize("size", [3, 300_000])
 @pytest.mark.parametrize("declared", [-1, 1])
-def test_a_stream_that_is_not_what_it_declared_is_never_completed(size: int, declared: int) -> None:
+def test_a_stream_that_is_not_what_it_declared_is_never_completed(
+    size: int, declared: int, talk: Talk
+) -> None:
     bodies: list[bytes] = []
     done = threading.Event()
 
@@ -528,8 +499,8 @@ def test_a_stream_that_is_not_what_it_declared_is_never_completed(size: int, dec
         assert len(bodies[0]) < size + declared
 
 
-@pytest.mark.parametrize("error", [ValueError("mine"), OSError("my disk"), KeyboardInterrupt()])
-def test_errors_of_the_source_are_the_callers_own(error: BaseException) -> None:
+@pytest.mark.parametrize("error", [ValueError("mine"), OSError("my disk"), Stop()])
+def test_errors_of_the_source_are_the_callers_own(error: BaseException, talk: Talk) -> None:
     with talk(replies(OK)) as (transport, _):
         exchange = Exchange("PUT", put_head(200), StreamBody(Pieces(b"x" * 100, error), 200))
         with pytest.raises(type(error)) as caught:
@@ -541,7 +512,9 @@ def test_errors_of_the_source_are_the_callers_own(error: BaseException) -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("close", [False, True])
-def test_an_early_refusal_is_read_while_a_large_body_is_sent(stream: bool, close: bool) -> None:
+def test_an_early_refusal_is_read_while_a_large_body_is_sent(
+    stream: bool, close: bool, talk: Talk
+) -> None:
     refusal = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno"
     over = threading.Event()
 
@@ -567,7 +540,7 @@ def test_an_early_refusal_is_read_while_a_large_body_is_sent(stream: bool, close
         assert server.accepted == 2
 
 
-def test_an_early_success_is_no_success() -> None:
+def test_an_early_success_is_no_success(talk: Talk) -> None:
     def handler(conn: socket.socket) -> None:
         conn.recv(1000)
         conn.sendall(OK)
@@ -583,7 +556,7 @@ def test_an_early_success_is_no_success() -> None:
             server.finished.set()
 
 
-def test_an_interim_reply_does_not_stop_a_large_body() -> None:
+def test_an_interim_reply_does_not_stop_a_large_body(talk: Talk) -> None:
     sent = threading.Event()
 
     def handler(conn: socket.socket) -> None:
@@ -606,7 +579,7 @@ def test_an_interim_reply_does_not_stop_a_large_body() -> None:
 # -- connections -------------------------------------------------------------------
 
 
-def test_a_connection_found_dead_is_replaced_unseen() -> None:
+def test_a_connection_found_dead_is_replaced_unseen(talk: Talk) -> None:
     closed = threading.Event()
 
     def first(conn: socket.socket) -> None:
@@ -624,7 +597,7 @@ def test_a_connection_found_dead_is_replaced_unseen() -> None:
         assert transport.stats.replaced == 1
 
 
-def test_a_connection_with_unasked_bytes_is_replaced() -> None:
+def test_a_connection_with_unasked_bytes_is_replaced(talk: Talk) -> None:
     more = threading.Event()
     sent = threading.Event()
 
@@ -644,14 +617,14 @@ def test_a_connection_with_unasked_bytes_is_replaced() -> None:
         assert transport.stats.replaced == 1
 
 
-def test_a_connection_idle_for_long_is_not_used_again() -> None:
+def test_a_connection_idle_for_long_is_not_used_again(talk: Talk) -> None:
     with talk(replies(OK), idle_timeout=0) as (transport, server):
         get(transport)
         get(transport)
         assert server.accepted == 2
 
 
-def test_a_close_without_a_reply_is_not_retried_here() -> None:
+def test_a_close_without_a_reply_is_not_retried_here(talk: Talk) -> None:
     seen: list[bytes] = []
 
     def handler(conn: socket.socket) -> None:
@@ -680,7 +653,7 @@ def test_nothing_is_sent_when_nobody_listens() -> None:
     assert transport.stats.in_use == 0
 
 
-def test_a_silent_server_times_out() -> None:
+def test_a_silent_server_times_out(talk: Talk) -> None:
     def handler(conn: socket.socket) -> None:
         conn.recv(100)
         over.wait(30)
@@ -699,7 +672,7 @@ def test_a_silent_server_times_out() -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_dripping_server_meets_the_deadline(stream: bool) -> None:
+def test_a_dripping_server_meets_the_deadline(stream: bool, talk: Talk) -> None:
     def handler(conn: socket.socket) -> None:
         request(conn)
         conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
@@ -715,7 +688,7 @@ def test_a_dripping_server_meets_the_deadline(stream: bool) -> None:
         assert caught.value.timeout
 
 
-def test_a_deadline_that_has_passed_sends_nothing() -> None:
+def test_a_deadline_that_has_passed_sends_nothing(talk: Talk) -> None:
     with talk(replies(OK)) as (transport, _):
         get(transport)
         with pytest.raises(TransportError) as caught:
@@ -727,7 +700,7 @@ def test_a_deadline_that_has_passed_sends_nothing() -> None:
         assert get(transport).status == 200
 
 
-def test_waiting_for_a_connection_ends() -> None:
+def test_waiting_for_a_connection_ends(talk: Talk) -> None:
     with talk(replies(OK + b""), max_connections=1, pool_timeout=0.05) as (transport, _):
         raw = Exchange("GET", HEAD, stream=True)
         reply = transport.send(raw)
@@ -743,7 +716,7 @@ def test_waiting_for_a_connection_ends() -> None:
         transport.abort(reply)
 
 
-def test_many_threads_share_few_connections() -> None:
+def test_many_threads_share_few_connections(talk: Talk) -> None:
     with talk(replies(OK), max_connections=3) as (transport, server):
         statuses: list[int] = []
 
@@ -759,7 +732,7 @@ def test_many_threads_share_few_connections() -> None:
         assert server.accepted <= 3
 
 
-def test_after_close_nothing_is_sent_and_nothing_stays_open() -> None:
+def test_after_close_nothing_is_sent_and_nothing_stays_open(talk: Talk) -> None:
     with talk(replies(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")) as (transport, _):
         reply = transport.send(Exchange("GET", HEAD, stream=True))
         transport.close()
@@ -793,7 +766,8 @@ def test_no_failure_leaks_a_descriptor() -> None:
     assert descriptors() == before
 
 
-def test_an_interrupt_drops_the_connection() -> None:
+@pytest.mark.parametrize("kind", ["blocking"])
+def test_an_interrupt_drops_the_connection(talk: Talk) -> None:
     class Interrupt(BaseException):
         pass
 
@@ -821,8 +795,9 @@ def test_an_interrupt_drops_the_connection() -> None:
         signal.signal(signal.SIGUSR1, former)
 
 
+@pytest.mark.parametrize("kind", ["blocking"])
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # fork beside threads
-def test_a_forked_child_starts_afresh_and_leaves_the_parents_alone() -> None:
+def test_a_forked_child_starts_afresh_and_leaves_the_parents_alone(talk: Talk) -> None:
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n"
 
     def first(conn: socket.socket) -> None:
