@@ -279,9 +279,9 @@ class TestManners:
         first, second = (Workspace(storage_target(store)) for _ in range(2))
         assert first.prefix != second.prefix
         store.put(first.prefix + "x", b"")
-        second.check_fresh()
+        second.claim()
         with pytest.raises(ErrConflict):
-            first.check_fresh()
+            first.claim()
 
     @pytest.mark.parametrize("concurrency", [1, 4])
     def test_an_interrupt_leaves_nothing_behind(self, concurrency):

@@ -51,8 +51,8 @@ POSIX: Sequence[Goal] = (
     Goal("put 1 KiB, not durable", "put", "p50", RUST, 1.0),
     Goal("put 1 KiB, durable, bare", "put", "p50", ("os",), 1 / 1.25, "durable"),
     Goal("list, per object", "list", "throughput", _POSIX_PEERS, 2.0),
-    Goal("get 256 MiB, streamed", "multipart-get", "throughput", _POSIX_PEERS, 1.0, "large"),
-    Goal("put 256 MiB, streamed", "multipart-put", "throughput", RUST, 1.0, "large"),
+    Goal("large get, streamed", "multipart-get", "throughput", _POSIX_PEERS, 1.0, "large"),
+    Goal("large put, streamed", "multipart-put", "throughput", RUST, 1.0, "large"),
 )
 """On a local directory."""
 
@@ -62,8 +62,8 @@ S3: Sequence[Goal] = (
         for name in ("get", "put", "stat", "delete")
     ),
     Goal("list, per object, client CPU", "list", "cpu", _S3_PEERS, 1.0),
-    Goal("get 256 MiB, streamed", "multipart-get", "throughput", _S3_PEERS, 1.0, "large"),
-    Goal("put 256 MiB, streamed", "multipart-put", "throughput", _S3_PEERS, 1.0, "large"),
+    Goal("large get, streamed", "multipart-get", "throughput", _S3_PEERS, 1.0, "large"),
+    Goal("large put, streamed", "multipart-put", "throughput", _S3_PEERS, 1.0, "large"),
 )
 """On a local server, one operation at a time."""
 

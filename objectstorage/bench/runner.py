@@ -45,8 +45,8 @@ def run(
 
     report: where results go, for a caller that wants those of a run cut short.
     on_result: called after each measurement.
-    Errors: what `Target.list` raises if the store can't be reached, before
-    anything is written. An error of a single operation is counted, not raised.
+    Errors: what the store raises if it can't be reached or written to, before
+    anything is measured. An error of a single operation is counted, not raised.
 
     >>> from objectstorage import open_storage
     >>> from objectstorage.bench import Config, storage_target
@@ -61,7 +61,7 @@ def run(
         spaces = []
         for target in targets:
             space = Workspace(target)
-            space.check_fresh()
+            space.claim()
             stack.callback(space.clean)
             spaces.append(space)
         for cell in config.cells():

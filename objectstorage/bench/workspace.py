@@ -31,12 +31,16 @@ class Workspace:
         self.prefix = f"objectstorage-bench-{stamp}-{secrets.token_hex(8)}/"
         self._written: set[str] = set()
 
-    def check_fresh(self) -> None:
-        """One listing: the store answers, and the prefix is empty; else `ErrConflict`."""
+    def claim(self) -> None:
+        """One listing, one write: the store answers, takes objects, and the prefix is empty.
+
+        `ErrConflict` if it is not; else whatever the store raises.
+        """
         for _ in self.target.list(self.prefix):
             raise ErrConflict(
                 "the benchmark's prefix is in use", key=self.prefix, storage=self.target.url
             )
+        self.target.put(self.key("claimed"), b"")
 
     def key(self, name: str) -> str:
         """The key of that name, recorded as written: call it before the write."""
