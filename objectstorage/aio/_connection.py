@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import select
+from time import monotonic
 from typing import Any, TypeVar
 
 from objectstorage.s3._http import RECEIVE, Buffer, Steps, is_interim
@@ -53,14 +54,14 @@ class Connection(asyncio.BufferedProtocol):
         return self._scratch if self._target is None else self._target[self._at :]
 
     def buffer_updated(self, nbytes: int) -> None:
-        self._progress = self.loop.time()
+        self._progress = monotonic()
         if self._target is not None:
             self._at += nbytes
             if self._at == len(self._target):
                 self._received(self._at)
             return
         data = bytes(self._scratch[:nbytes])
-        if self._receiver is None or self._receiver.done():
+        if self._receiver is None:
             self._pending += data
             self._pause()
             self._wake_sender()
@@ -68,9 +69,9 @@ class Connection(asyncio.BufferedProtocol):
             self._received(data)
 
     def _received(self, result: bytes | int) -> None:
-        self._target = None
-        if self._receiver is not None and not self._receiver.done():
-            self._receiver.set_result(result)
+        receiver, self._receiver, self._target = self._receiver, None, None
+        if receiver is not None and not receiver.done():
+            receiver.set_result(result)
 
     def eof_received(self) -> None:
         self._end()
@@ -112,23 +113,27 @@ class Connection(asyncio.BufferedProtocol):
             self._reading = True
             self._transport.resume_reading()
 
-    async def _receive(self) -> Any:
-        if self._error is not None:
-            raise self._error
-        receiver = self._receiver = self.loop.create_future()
-        self._progress = self.loop.time()
-        self._resume()
-        try:
-            return await receiver
-        finally:
-            self._receiver = self._target = None
+    def receive(self, target: memoryview | None = None, at: int = 0) -> asyncio.Future[Any]:
+        """What comes in next: bytes; or with a target, when it is full, how many are in it.
 
-    async def recv(self) -> bytes:
-        """Some bytes; b"" at the end."""
-        if self._pending or (self._ended and self._error is None):
-            data, self._pending = self._pending, b""
-            return data
-        return bytes(await self._receive())
+        At the end b"", or fewer.
+        """
+        receiver = self.loop.create_future()
+        if self._error is not None:
+            receiver.set_exception(self._error)
+        elif self._ended:
+            receiver.set_result(b"" if target is None else at)
+        else:
+            self._receiver = receiver
+            self._target, self._at = target, at
+            self._progress = monotonic()
+            self._resume()
+        return receiver
+
+    def pending(self) -> bytes:
+        """What came in while nobody waited for it."""
+        data, self._pending = self._pending, b""
+        return data
 
     async def recv_into(self, view: memoryview) -> int:
         """Fill the view, less at the end only."""
@@ -136,10 +141,9 @@ class Connection(asyncio.BufferedProtocol):
         if at:
             view[:at] = self._pending[:at]
             self._pending = self._pending[at:]
-        if at == len(view) or (self._ended and self._error is None):
+        if at == len(view):
             return at
-        self._target, self._at = view, at
-        got: int = await self._receive()
+        got: int = await self.receive(view, at)
         return got
 
     async def recv_some(self, n: int) -> bytes:
@@ -174,7 +178,7 @@ class Connection(asyncio.BufferedProtocol):
             if not self._full or self._ended:
                 return True
             sender = self._sender = self.loop.create_future()
-            self._progress = self.loop.time()
+            self._progress = monotonic()
             try:
                 await sender
             finally:
@@ -190,7 +194,7 @@ class Connection(asyncio.BufferedProtocol):
         """Wait for the next request."""
         self.set_deadline(None)
         self._resume()  # so that the loop hears of an end
-        self.idle_since = self.loop.time()
+        self.idle_since = monotonic()
 
     def quiet(self) -> bool:
         """Whether nothing came in, an end included, while nothing was asked."""
@@ -212,7 +216,7 @@ class Connection(asyncio.BufferedProtocol):
         unsent = self._transport.get_write_buffer_size()
         if unsent != self._unsent:
             self._unsent = unsent
-            self._progress = self.loop.time()
+            self._progress = monotonic()
         return self._progress + self._longest
 
     def give_up(self) -> None:
@@ -222,13 +226,15 @@ class Connection(asyncio.BufferedProtocol):
     def _fail(self, error: BaseException) -> None:
         if self._error is None:
             self._error = error
-        for future in (self._receiver, self._sender):
+        receiver, self._receiver, self._target = self._receiver, None, None
+        for future in (receiver, self._sender):
             if future is not None and not future.done():
                 future.set_exception(error)
 
     def abort(self) -> None:
         """Close at once; what was not sent yet never will be."""
         self.set_deadline(None)
+        self._receiver = self._target = None
         self._transport.abort()
 
 
@@ -242,7 +248,7 @@ async def run_steps(steps: Steps[_T], conn: Connection | None) -> _T:
             if conn is None:
                 raise ConnectionError("the body was given up")
             if want is None:
-                got = await conn.recv()
+                got = conn.pending() or await conn.receive()
             elif isinstance(want, int):
                 got = await conn.recv_some(want)
             else:

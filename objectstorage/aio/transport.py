@@ -248,7 +248,7 @@ class AsyncTransport:
         """The connection used last, unless it has died or aged."""
         while self._idle:
             conn = self._idle.pop()
-            if conn.loop.time() - conn.idle_since < self._idle_timeout and conn.quiet():
+            if time.monotonic() - conn.idle_since < self._idle_timeout and conn.quiet():
                 self.stats.reused += 1
                 return conn
             self.stats.replaced += 1
@@ -317,7 +317,7 @@ class AsyncTransport:
     def _look(self) -> None:
         """Fail whoever has waited in vain for too long; one timer serves all connections."""
         assert self._loop is not None
-        now = self._loop.time()
+        now = time.monotonic()
         soonest = now + self._read_timeout
         for conn in list(self._busy):
             due = conn.due()
@@ -325,4 +325,4 @@ class AsyncTransport:
                 conn.give_up()
             elif due is not None:
                 soonest = min(soonest, due)
-        self._watch = self._loop.call_at(soonest, self._look) if self._busy else None
+        self._watch = self._loop.call_later(soonest - now, self._look) if self._busy else None
