@@ -35,7 +35,8 @@ __all__ = ["list_folders", "list_level"]
 
 _key = itemgetter(0)
 
-# Sorts after all that can follow a "." in a name, and before "/".
+# A name that goes on with this sorts before the folder's "/" and after nearly all
+# that also do; what little follows it is told from the keys.
 _BEFORE_SLASH = ".\U0010ffff"
 # Names that no folder can have.
 _NO_FOLDERS = ("", ".", "..")
