@@ -19,7 +19,7 @@ from objectstorage.errors import ErrInvalidURL
 if TYPE_CHECKING:
     from objectstorage.storage import Storage
 
-__all__ = ["SCHEMES", "open_storage", "parse_bool", "parse_number", "split_url"]
+__all__ = ["SCHEMES", "SECRET_OPTIONS", "open_storage", "parse_bool", "parse_number", "split_url"]
 
 SCHEMES: dict[str, tuple[str, str]] = {
     "memory": ("objectstorage.memory", "MemoryStorage"),
@@ -29,7 +29,7 @@ SCHEMES: dict[str, tuple[str, str]] = {
 """What a URL can name: scheme to module and class, imported on first use."""
 
 # Refused in a URL, which ends in logs, process lists and histories.
-_SECRET_OPTIONS = frozenset(
+SECRET_OPTIONS = frozenset(
     ("access_key", "secret_key", "session_token", "credentials", "sse_key", "password")
 )
 
@@ -95,7 +95,7 @@ def split_url(
         ) from exc
     merged = dict(options or {})
     for name, value in pairs:
-        if name.lower() in _SECRET_OPTIONS:
+        if name.lower() in SECRET_OPTIONS:
             raise ErrInvalidURL(
                 f"{name!r} does not belong in a URL; pass it as an option or in the environment"
             )

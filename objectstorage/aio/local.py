@@ -102,7 +102,7 @@ class ThreadedStorage(AsyncStorage):
         create: bool = False,
         if_match: str | Unset = UNSET,
         durable: bool | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109  # the store's own deadline
+        timeout: float | None = None,  # the store's own deadline
     ) -> PutResult:
         """See `AsyncStorage.put`."""
         plain: Any = data

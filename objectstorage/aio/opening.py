@@ -22,7 +22,7 @@ def open_storage(url: str, **options: Any) -> AsyncStorage:
         from objectstorage.aio.s3 import AsyncS3Storage
         from objectstorage.s3 import S3Storage
 
-        assert isinstance(store, S3Storage)  # noqa: S101  # what the scheme stands for
+        assert isinstance(store, S3Storage)  # what the scheme stands for
         return AsyncS3Storage(store)
     from objectstorage.aio.local import ThreadedStorage
 

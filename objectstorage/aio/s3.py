@@ -12,7 +12,6 @@ from objectstorage.aio.connecting import connect
 from objectstorage.aio.driver import AsyncDriver, AsyncSource
 from objectstorage.aio.storage import AsyncData, AsyncReader, AsyncStorage, AsyncWriter
 from objectstorage.errors import ErrBadRequest, ErrClosed, StorageError
-from objectstorage.keys import check_prefix
 from objectstorage.s3.effects import Effects
 from objectstorage.s3.gathering import Gathering
 from objectstorage.s3.reading import ObjectBody
@@ -109,7 +108,7 @@ class AsyncS3Storage(AsyncStorage):
         create: bool = False,
         if_match: str | Unset = UNSET,
         durable: bool | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109  # the deadline of the whole exchange
+        timeout: float | None = None,  # the deadline of the whole exchange
     ) -> PutResult:
         """See `AsyncStorage.put`."""
         source: Any = data
@@ -182,13 +181,13 @@ class AsyncS3Storage(AsyncStorage):
     ) -> AsyncIterator[ObjectInfo]:
         """See `Storage.list`."""
         self._check_open("list")
-        check_prefix(prefix)
+        self._core.check_prefix("list", prefix)
         return self._items("list", prefix, self._core.list(prefix, start_after, ordered))
 
     def list_level(self, prefix: str = "") -> AsyncIterator[ObjectInfo | Prefix]:
         """See `Storage.list_level`."""
         self._check_open("list_level")
-        check_prefix(prefix)
+        self._core.check_prefix("list_level", prefix)
         return self._items("list_level", prefix, self._core.list_level(prefix))
 
     async def delete(
@@ -216,7 +215,7 @@ class AsyncS3Storage(AsyncStorage):
     def list_uploads(self, prefix: str = "") -> AsyncIterator[Upload]:
         """See `Storage.list_uploads`."""
         self._check_open("list_uploads")
-        check_prefix(prefix)
+        self._core.check_prefix("list_uploads", prefix)
         return self._items("list_uploads", prefix, self._core.list_uploads(prefix))
 
     async def abort_upload(self, upload: Upload) -> None:

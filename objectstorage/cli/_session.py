@@ -11,7 +11,7 @@ from urllib.parse import quote
 from objectstorage.cli._config import Profile, load_profile
 from objectstorage.cli._output import Usage
 from objectstorage.storage import Storage
-from objectstorage.urls import _SECRET_OPTIONS, open_storage, store_class
+from objectstorage.urls import SECRET_OPTIONS, open_storage, store_class
 
 __all__ = ["Place", "Session", "find_root", "is_address"]
 
@@ -149,7 +149,7 @@ def _explicit_options(args: Namespace) -> dict[str, str]:
     options: dict[str, str] = {}
     named = [(name, getattr(args, name)) for name in ("endpoint", "region")]
     for name, value in [*((n, v) for n, v in named if v is not None), *args.option]:
-        if name.lower() in _SECRET_OPTIONS:
+        if name.lower() in SECRET_OPTIONS:
             raise Usage(
                 f"{name!r} does not belong on a command line; "
                 "put it in the environment or a profile"

@@ -29,6 +29,7 @@ from objectstorage.keys import (
     check_content_type,
     check_key,
     check_metadata,
+    check_prefix,
     check_start_after,
 )
 from objectstorage.ranges import check_range
@@ -318,6 +319,13 @@ class Core:
         return body
 
     # -- listing ---------------------------------------------------------------
+
+    def check_prefix(self, operation: str, prefix: str) -> None:
+        """Refuse at once, before the listing is iterated, what no key begins with."""
+        try:
+            check_prefix(prefix)
+        except StorageError as exc:
+            raise exc.at(key=prefix, operation=operation, storage=self.url)
 
     def list(self, prefix: str, start_after: str | None, ordered: bool) -> Effects[None]:
         """See `Storage.list`; emits batches of `ObjectInfo`."""

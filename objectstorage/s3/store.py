@@ -10,7 +10,6 @@ from typing import Any, Literal, TypeVar
 from objectstorage import _fork
 from objectstorage.bodies import Source
 from objectstorage.errors import ErrBadRequest, ErrClosed, StorageError
-from objectstorage.keys import check_prefix
 from objectstorage.s3.connecting import connect
 from objectstorage.s3.core import Core
 from objectstorage.s3.effects import BlockingDriver, Effects
@@ -203,18 +202,12 @@ class S3Storage(Storage):
         self, prefix: str = "", *, start_after: str | None = None, ordered: bool = True
     ) -> Iterator[ObjectInfo]:
         """See `Storage.list`."""
-        try:
-            check_prefix(prefix)
-        except StorageError as exc:
-            raise exc.at(operation="list", storage=self.url)
+        self._core.check_prefix("list", prefix)
         return self._iterate("list", prefix, self._core.list(prefix, start_after, ordered))
 
     def list_level(self, prefix: str = "") -> Iterator[ObjectInfo | Prefix]:
         """See `Storage.list_level`."""
-        try:
-            check_prefix(prefix)
-        except StorageError as exc:
-            raise exc.at(operation="list_level", storage=self.url)
+        self._core.check_prefix("list_level", prefix)
         return self._iterate("list_level", prefix, self._core.list_level(prefix))
 
     def delete(self, key: str, *, if_match: str | Unset = UNSET, must_exist: bool = False) -> None:
@@ -239,7 +232,7 @@ class S3Storage(Storage):
 
     def list_uploads(self, prefix: str = "") -> Iterator[Upload]:
         """See `Storage.list_uploads`."""
-        check_prefix(prefix)
+        self._core.check_prefix("list_uploads", prefix)
         return self._iterate("list_uploads", prefix, self._core.list_uploads(prefix))
 
     def abort_upload(self, upload: Upload) -> None:

@@ -14,10 +14,10 @@ import os
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NoReturn, TypeVar
 
 from objectstorage.aio.storage import AsyncReader, AsyncStorage, AsyncWriter
-from objectstorage.errors import ErrClosed, StorageError
+from objectstorage.errors import StorageError
 from objectstorage.storage import (
     UNSET,
     Capabilities,
@@ -44,20 +44,33 @@ class BlockingStorage(Storage):
 
     def __init__(self, make: Callable[[], AsyncStorage]) -> None:
         self._make = make
+        self._own = make()
+        self._nested: BlockingStorage | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
-        self._store = make()
 
-    def __reduce__(self) -> tuple[type[BlockingStorage], tuple[Callable[[], AsyncStorage]]]:
-        return BlockingStorage, (self._make,)
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("an event loop and its thread are not pickled")
+
+    def _here(self) -> BlockingStorage:
+        """Itself; on the loop's own thread, in a callback, one with another loop."""
+        if threading.current_thread() is not self._thread:
+            return self
+        if self._nested is None:
+            self._nested = BlockingStorage(self._make)
+        return self._nested
+
+    @property
+    def _store(self) -> AsyncStorage:
+        return self._here()._own
 
     def call(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
         """Run a coroutine on the loop and wait for it."""
-        if self._loop.is_closed():
-            coroutine.close()
-            raise ErrClosed("the store is closed", operation="call", storage=self.url)
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+        here = self._here()
+        if here._closed:
+            return asyncio.run(coroutine)  # says that the store is closed
+        return asyncio.run_coroutine_threadsafe(coroutine, here._loop).result()
 
     def _steps(self, start: Callable[[], AsyncIterator[_T]]) -> Iterator[_T]:
         iterator = start()  # bad arguments and a closed store show at once
@@ -76,7 +89,7 @@ class BlockingStorage(Storage):
                         return
                     yield item
             finally:
-                if not self._loop.is_closed():
+                if not self._closed:
                     self.call(_close(iterator))
 
         return go_on()
@@ -266,8 +279,13 @@ class BlockingStorage(Storage):
     def close(self) -> None:
         """Close the store, and end the loop when nothing is under way any more."""
         if not self._closed:
+            self.call(self._own.close())
             self._closed = True
-            self.call(self._store.close())
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
+            if self._nested is not None:
+                self._nested.close()
 
 
 async def _close(iterator: Any) -> None:
