@@ -1,0 +1,1 @@
+"""The wrappers as written; `objectstorage.wrappers.aio` has the names."""
