@@ -91,6 +91,7 @@ class ReplyParser:
         "headers",
         "keep_alive",
         "length",
+        "on_header",
         "status",
         "trailing",
     )
@@ -99,17 +100,38 @@ class ReplyParser:
         self.headers: dict[str, str] = {}
         self._sink = self.headers
         self.complete = self.trailing = False
+
+    def _fields(self, head: bytes) -> None:
+        """Fill `headers`, with no call into Python for each where none is repeated."""
+        raw: dict[bytes, bytes] = {}
+        self.on_header: Any = raw.__setitem__
         self._parser = httptools.HttpResponseParser(self)
+        self._parser.feed_data(head)
+        if len(raw) != head.count(b"\r\n") - 2:
+            # Some are repeated, and are to be joined.
+            self.on_header = self._add_header
+            self._parser = httptools.HttpResponseParser(self)
+            self._parser.feed_data(head)
+            return
+        if len(raw) > _MAX_HEADERS:
+            raise MalformedReply(f"the reply has more than {_MAX_HEADERS} headers")
+        headers = self.headers
+        for name, value in raw.items():
+            headers[_names.get(name) or _lowered(name)] = value.decode("latin-1").strip(" \t")
+        if len(headers) != len(raw):
+            # The same name in two spellings.
+            headers.clear()
+            for name, value in raw.items():
+                self._add_header(name, value)
 
     def head(self, head: Buffer, method: str) -> None:
         """Read a whole head, blank line included; `method` is the request's."""
-        parser = self._parser
         try:
-            parser.feed_data(head)
+            self._fields(head if isinstance(head, bytes) else bytes(head))
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as exc:
             raise MalformedReply(f"the reply's head is malformed: {exc}") from exc
         headers = self.headers
-        self.status = status = parser.get_status_code()
+        self.status = status = self._parser.get_status_code()
         self.chunked = False
         connection = headers.get("connection")
         if head[:9] == b"HTTP/1.1 ":
@@ -163,7 +185,7 @@ class ReplyParser:
         if self.complete:
             self.trailing = True
 
-    def on_header(self, name: bytes, value: bytes) -> None:
+    def _add_header(self, name: bytes, value: bytes) -> None:
         lower = _names.get(name) or _lowered(name)
         headers = self._sink
         text = value.decode("latin-1").strip(" \t")

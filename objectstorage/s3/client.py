@@ -134,12 +134,14 @@ class Client:
             signer = self._signer
             if signer is None or _ends_soon(signer):
                 signer = yield from self.sign_in()
-            every = (*options.headers, *headers, *payload.headers)
+            every: Headers = headers
+            if options.headers or payload.headers:
+                every = (*options.headers, *headers, *payload.headers)
             head = signer.head(
                 method,
                 f"{self.path}/{key}" if key else self.path or "/",
                 query,
-                every if len(every) < 2 else sorted(every),
+                every,
                 payload.hash,
                 payload.length,
             )

@@ -25,9 +25,10 @@ from objectstorage.storage import Fetched, ObjectInfo
 if TYPE_CHECKING:
     pass
 
-__all__ = ["ObjectBody", "fetch", "stat"]
+__all__ = ["ObjectBody", "fetch", "get", "stat"]
 
 _CHECKSUM_MODE = ("x-amz-checksum-mode", "ENABLED")
+_WITH_CHECKSUM = (_CHECKSUM_MODE,)
 
 
 def stat(client: Client, key: str) -> Effects[ObjectInfo]:
@@ -45,6 +46,18 @@ def head_error(client: Client, reply: Reply) -> Effects[StorageError]:
         if bucket.status == 404:
             return error_of(bucket, client.options.bucket)
     return error_of(reply, client.options.bucket)
+
+
+def get(client: Client, key: str) -> Effects[bytes]:
+    """All of an object, by the shortest way."""
+    options = client.options
+    headers = _WITH_CHECKSUM if options.checksum != "none" else ()
+    reply = yield from client.call("GET", quote_key(options.prefix + key), "", headers)
+    if reply.status != 200:
+        raise error_of(reply, options.bucket)
+    if not _crc_matches(reply):
+        return (yield from fetch(client, key, 0, None, None, None)).data
+    return reply.body if type(reply.body) is bytes else bytes(reply.body)
 
 
 def fetch(

@@ -19,6 +19,7 @@ __all__ = ["EMPTY_SHA256", "UNSIGNED", "Credentials", "Signer", "query_of", "quo
 _sha256 = hashlib.sha256
 EMPTY_SHA256 = _sha256(b"").hexdigest()
 UNSIGNED = "UNSIGNED-PAYLOAD"
+_UNRESERVED = re.compile(r"[A-Za-z0-9/_.~-]*", re.ASCII)
 _BLANKS = re.compile(" {2,}")
 
 Headers = Sequence[tuple[str, str]]
@@ -43,7 +44,7 @@ def quote_key(key: str) -> str:
     >>> quote_key("a b/ü~%")
     'a%20b/%C3%BC~%25'
     """
-    return quote(key, safe="/-_.~")
+    return key if _UNRESERVED.fullmatch(key) else quote(key, safe="/-_.~")
 
 
 def quoted(etag: str) -> str:

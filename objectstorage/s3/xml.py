@@ -248,6 +248,8 @@ def parse_list(body: bytes, *, own: str = "") -> ListPage:
                     etag = etag.strip('"')
                 size = int(fields["Size"])
                 if not etag or size < 0:
+                    if not etag and not size and (not key or key[-1] == "/"):
+                        continue  # a folder that SeaweedFS keeps when it is emptied: no object
                     raise ValueError("an empty ETag or a negative size")
                 if (key[:1] == "/" or not 0 < len(key) < 256 or "\0" in key) and not _is_key(key):
                     if key:  # the prefix itself as an object is nobody's concern
