@@ -1,4 +1,4 @@
-"""A blocking transport behind the asyncio seam: for proxies, which urllib3 speaks to."""
+"""A blocking transport behind the asyncio seam: the one that goes by way of a proxy."""
 
 from __future__ import annotations
 
