@@ -28,10 +28,10 @@ _SLICE = 256 * 1024  # what the kernel doesn't take of one is copied
 class AsyncStats:
     """Counters of one transport; see `objectstorage.s3.transport.Stats`."""
 
-    __slots__ = ("in_use", "opened", "replaced", "retried", "reused")
+    __slots__ = ("in_use", "opened", "replaced", "reused")
 
     def __init__(self) -> None:
-        self.in_use = self.opened = self.replaced = self.retried = self.reused = 0
+        self.in_use = self.opened = self.replaced = self.reused = 0
 
 
 class _Body:

@@ -34,14 +34,14 @@ class Stats:
     """Counters of one transport; under threads they may miss a few.
 
     `opened` connections, requests that `reused` one, idle ones found dead and
-    `replaced`. `retried` is for whoever retries to count.
+    `replaced`.
     """
 
-    __slots__ = ("_pool", "opened", "replaced", "retried", "reused")
+    __slots__ = ("_pool", "opened", "replaced", "reused")
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self.opened = self.reused = self.replaced = self.retried = 0
+        self.opened = self.reused = self.replaced = 0
 
     @property
     def in_use(self) -> int:
