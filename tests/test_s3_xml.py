@@ -90,6 +90,12 @@ def test_an_empty_listing() -> None:
     assert parse_list(listing(rest=rest)).token is None
 
 
+def test_an_emptied_folder_that_a_server_keeps_is_no_object() -> None:
+    body = listing(fields("p/d/", size="0", etag=""), fields("p/d/e", size="0"))
+    assert [info.key for info in parse_list(body, own="p/").objects] == ["d/e"]
+    assert parse_list(listing(fields("p/", size="0", etag="")), own="p/").objects == []
+
+
 _KEY = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=40
 ).filter(lambda key: not key.startswith("/"))
