@@ -14,6 +14,7 @@ import socket
 import ssl
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from scripted import HEAD, OK, Handler, Server, once, put_head, replies, request
 from objectstorage.aio.transport import AsyncTransport
 from objectstorage.bodies import Source, as_source
 from objectstorage.errors import ErrClosed, ErrIntegrity, ErrInvalidURL, ErrUnsupported
-from objectstorage.s3._http import MalformedReply, ReplyParser, head_end
+from objectstorage.s3._http import MalformedReply, ReplyBody, ReplyParser, head_end
 from objectstorage.s3.proxied import ProxyTransport
 from objectstorage.s3.transport import Exchange, Reply, StreamBody, Transport, TransportError
 
@@ -393,6 +394,28 @@ def test_bodies_of_every_size_both_ways(echoing: Transport, size: int) -> None:
         at += echoing.read_into(reply, view[at : at + 100_000])
     assert echoing.read_into(reply, memoryview(bytearray(1))) == 0
     assert view == data
+
+
+def test_a_large_body_is_in_memory_once() -> None:
+    size = 8 << 20
+    parser = ReplyParser()
+    parser.head(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size, "GET")
+    steps = ReplyBody(parser, b"first").read_all(None, None)
+    tracemalloc.start()
+    try:
+        want = steps.send(None)
+        while True:
+            got = min(len(want), 3 << 20)
+            want[0] = 1
+            want = steps.send(got)
+    except StopIteration as stop:
+        body = stop.value
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert type(body) is bytes
+    assert (len(body), body[:6]) == (size, b"first\x01")
+    assert peak < 1.1 * size
 
 
 def test_a_body_that_does_not_fit_its_buffer_is_an_error(talk: Talk) -> None:

@@ -281,7 +281,8 @@ class ReplyBody:
     def read_into(self, view: memoryview) -> Steps[int]:
         """Fill the view, or the front of it; 0 at the end only."""
         if not self.rest and self.left:
-            got: int = yield view[: self.left]
+            with view[: self.left] as part:
+                got: int = yield part
             self._count(got)
             return got
         piece = yield from self.read(len(view))
@@ -296,12 +297,13 @@ class ReplyBody:
         length = len(self.rest) + self.left
         if most is not None and length > most:
             raise MalformedReply(f"the body exceeds {most} bytes")
-        # a BytesIO hands its buffer over without copying it
+        # A BytesIO hands its buffer over without copying it, once no view of it is left.
         buffer = io.BytesIO(bytes(length if into is None else 0))
         with buffer.getbuffer() if into is None else into[:length] as view:
             at = 0
             while at < length:
-                at += yield from self.read_into(view[at:])
+                with view[at:] as part:
+                    at += yield from self.read_into(part)
         return buffer.getvalue() if into is None else into[:length]
 
     def _read_unknown(self, into: memoryview | None, most: int | None) -> Steps[bytes | memoryview]:
