@@ -9,7 +9,7 @@ from typing import Any
 
 from objectstorage.errors import ErrBadRequest, ErrIntegrity
 
-__all__ = ["Source", "as_buffer", "as_source", "check_size"]
+__all__ = ["ChunkSource", "Source", "as_buffer", "as_source", "check_size"]
 
 _CHUNK = 1024 * 1024
 
@@ -129,37 +129,49 @@ class _FileSource(Source):
         self._left = self.size
 
 
-class _IterableSource(Source):
-    def __init__(self, chunks: Iterable[Any], size: int | None) -> None:
-        self._chunks: Iterator[Any] = iter(chunks)
+class ChunkSource(Source):
+    """Chunks of any length, given out piece by piece; where they come from is a subclass's."""
+
+    def __init__(self, size: int | None) -> None:
         self.size = size
         self._left = size
         self._rest = memoryview(b"")
 
-    def read(self, n: int) -> memoryview:
-        while not self._rest:
-            if self._left == 0:
-                return self._rest
-            chunk = next(self._chunks, None)
-            if chunk is None:
-                if self._left:
-                    raise ErrIntegrity(f"{self.size} bytes were promised, {self._left} are missing")
-                return self._rest
-            self._rest = self._view(chunk)
-            if self._left is not None:
-                if len(self._rest) > self._left:
-                    # What was pulled can't be put back, and must not be lost unseen.
-                    raise ErrIntegrity(f"{self.size} bytes were promised, the iterable gave more")
-                self._left -= len(self._rest)
-        piece = self._rest[:n]
-        self._rest = self._rest[n:]
-        return piece
+    @property
+    def _wanting(self) -> bool:
+        """Whether the next piece needs another chunk."""
+        return not self._rest and self._left != 0
 
-    @staticmethod
-    def _view(chunk: Any) -> memoryview:
+    def _accept(self, chunk: Any) -> bool:
+        """Take the next chunk, None at the end; whether there was one."""
+        if chunk is None:
+            if self._left:
+                raise ErrIntegrity(f"{self.size} bytes were promised, {self._left} are missing")
+            return False
         if isinstance(chunk, str | int):
             raise TypeError(f"data is an iterable of bytes, not of {type(chunk).__name__}")
-        return memoryview(chunk).cast("B")
+        self._rest = memoryview(chunk).cast("B")
+        if self._left is not None:
+            if len(self._rest) > self._left:
+                # What was pulled can't be put back, and must not be lost unseen.
+                raise ErrIntegrity(f"{self.size} bytes were promised, the iterable gave more")
+            self._left -= len(self._rest)
+        return True
+
+    def _cut(self, n: int) -> memoryview:
+        piece, self._rest = self._rest[:n], self._rest[n:]
+        return piece
+
+
+class _IterableSource(ChunkSource):
+    def __init__(self, chunks: Iterable[Any], size: int | None) -> None:
+        super().__init__(size)
+        self._chunks: Iterator[Any] = iter(chunks)
+
+    def read(self, n: int) -> memoryview:
+        while self._wanting and self._accept(next(self._chunks, None)):
+            pass
+        return self._cut(n)
 
 
 def as_source(data: Any, size: int | None = None) -> Source:

@@ -6,8 +6,7 @@ import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from typing import Any, TypeVar
 
-from objectstorage.bodies import Source, check_size
-from objectstorage.errors import ErrIntegrity
+from objectstorage.bodies import ChunkSource, Source, check_size
 from objectstorage.s3.effects import (
     Block,
     Close,
@@ -29,35 +28,19 @@ __all__ = ["AsyncDriver", "AsyncSource", "read_source"]
 _T = TypeVar("_T")
 
 
-class AsyncSource(Source):
+class AsyncSource(ChunkSource):
     """Bytes of an asynchronous iterable, taken piece by piece."""
 
     def __init__(self, chunks: AsyncIterable[Any], size: int | None) -> None:
         check_size(size)
+        super().__init__(size)
         self._chunks: AsyncIterator[Any] = aiter(chunks)
-        self.size = size
-        self._left = size
-        self._rest = memoryview(b"")
 
     async def aread(self, n: int) -> memoryview:
         """Up to `n` bytes; empty at the end, `ErrIntegrity` before a promised one."""
-        while not self._rest:
-            if self._left == 0:
-                return self._rest
-            chunk = await anext(self._chunks, None)
-            if chunk is None:
-                if self._left:
-                    raise ErrIntegrity(f"{self.size} bytes were promised, {self._left} are missing")
-                return self._rest
-            if isinstance(chunk, str | int):
-                raise TypeError(f"data is an iterable of bytes, not of {type(chunk).__name__}")
-            self._rest = memoryview(chunk).cast("B")
-            if self._left is not None:
-                if len(self._rest) > self._left:
-                    raise ErrIntegrity(f"{self.size} bytes were promised, the iterable gave more")
-                self._left -= len(self._rest)
-        piece, self._rest = self._rest[:n], self._rest[n:]
-        return piece
+        while self._wanting and self._accept(await anext(self._chunks, None)):
+            pass
+        return self._cut(n)
 
 
 async def read_source(source: Source, n: int) -> bytes | bytearray | memoryview:
