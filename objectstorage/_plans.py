@@ -8,8 +8,6 @@ calls it and awaits what comes back. A plan itself does no I/O on the store.
 from __future__ import annotations
 
 import os
-import random
-import secrets
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -194,6 +192,8 @@ def update(
         except ErrPreconditionFailed:
             tries += 1
         if tries > 2:
+            import random  # here: `import objectstorage` is to be quick
+
             # Full jitter, so that losers do not meet again; capped, so that a
             # long queue of writers still moves at the store's own pace.
             pause = random.uniform(0, min(0.001 * 2 ** min(tries, 10), 0.1))
@@ -295,7 +295,7 @@ def download(
     target = os.fspath(path)
     reader = yield lambda: store.open(key)
     # Beside the target: the rename must stay within one file system.
-    temporary = f"{target}.{secrets.token_hex(4)}.part"
+    temporary = f"{target}.{os.urandom(4).hex()}.part"
     try:
         info = reader.info
         done = 0

@@ -9,10 +9,8 @@ Paths and options are percent-encoded as in any URL (`?` is %3F, `#` is %23).
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, unquote
 
 from objectstorage.errors import ErrInvalidURL
 
@@ -59,6 +57,8 @@ def store_class(scheme: str) -> Any:
     """The class behind a scheme; `ErrInvalidURL` names what can be chosen."""
     if scheme not in SCHEMES:
         raise ErrInvalidURL(f"no store {scheme!r}; there are {', '.join(sorted(SCHEMES))}")
+    import importlib
+
     module, name = SCHEMES[scheme]
     return getattr(importlib.import_module(module), name)
 
@@ -67,6 +67,8 @@ def split_url(
     url: str, options: dict[str, Any] | None = None
 ) -> tuple[str, str, str, dict[str, Any]]:
     """Scheme, authority, decoded path, and the options of query and keywords together."""
+    from urllib.parse import parse_qsl, unquote  # here: `import objectstorage` is to be quick
+
     if not isinstance(url, str):
         raise TypeError(f"a storage URL is a str, not {type(url).__name__}")
     scheme, colon, rest = url.partition(":")

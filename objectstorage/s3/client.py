@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import random
+import ssl
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ from objectstorage.s3.encoding import EMPTY, Payload
 from objectstorage.s3.replies import error_of, http_date
 from objectstorage.s3.signing import Credentials, Headers, Signer
 from objectstorage.s3.transport import Exchange, Reply, TransportError
-from objectstorage.s3.xml import parse_error
+from objectstorage.s3.xml import MAX_DOCUMENT, parse_error
 
 if TYPE_CHECKING:
     from objectstorage.s3.options import Options
@@ -146,7 +147,14 @@ class Client:
                 payload.length,
             )
             exchange = Exchange(
-                method, head, payload.body(), stream=stream, deadline=deadline, into=into
+                method,
+                head,
+                payload.body(),
+                stream=stream,
+                deadline=deadline,
+                into=into,
+                # Only an object may be large; the other replies are documents.
+                max_body=None if method == "GET" and key and not query else MAX_DOCUMENT,
             )
             pause: float | None = None
             try:
@@ -156,6 +164,10 @@ class Client:
                 cause.__cause__ = exc
                 if trace is not None and exc.sent == "all":
                     trace.uncertain = True
+                if isinstance(exc.__cause__, ssl.SSLCertVerificationError):
+                    raise ErrUnavailable(
+                        "the server's TLS certificate does not verify", attempts=[str(exc)]
+                    ) from exc
             except BaseException as exc:
                 # Interrupted or cancelled: before the last byte nothing was published.
                 if trace is not None and exchange.sent == "all" and not isinstance(exc, Exception):
