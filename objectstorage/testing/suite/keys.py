@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from objectstorage.errors import ErrConflict, ErrInvalidKey
+from objectstorage.errors import ErrConflict, ErrInvalidKey, ErrUnsupported
 from objectstorage.keys import MAX_KEY, KeyRules
-from objectstorage.storage import Storage
+from objectstorage.storage import Conditions, Storage
 from objectstorage.testing import hostile
 from objectstorage.testing.suite.base import SuiteBase, keys_of, refused
 from objectstorage.testing.suite.listing import expected_list, fill
@@ -159,6 +159,29 @@ class Keys(SuiteBase):
         assert store.get("a/b") == b"child"
         store.delete("other/b")
         assert store.get("other") == b"other"
+
+    def test_creating_beside_a_folder(
+        self, store: Storage, rules: KeyRules, conditions: Conditions
+    ) -> None:
+        # A folder is no object: nothing there is taken, and no update may spin on it.
+        store.put("a/b", b"child")
+        store.put("gone/b", b"child")
+        store.delete("gone/b")
+        kind = ErrConflict if "put" in conditions.create else ErrUnsupported
+        for key in ("a", "gone"):
+            try:
+                store.update(key, lambda old: b"updated", timeout=60)
+            except kind:
+                with refused(store, kind, key):
+                    store.put(key, b"created", create=True)
+                assert not store.exists(key)
+            else:
+                assert rules.parent_child != "refused" or key == "gone"
+                assert store.get(key) == b"updated"
+                store.delete(key)
+                store.put(key, b"created", create=True)
+                assert store.get(key) == b"created"
+        assert store.get("a/b") == b"child"
 
     def test_what_is_empty_is_no_conflict(self, store: Storage) -> None:
         store.put("a/b/c/d", b"data")

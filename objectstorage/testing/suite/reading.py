@@ -98,8 +98,11 @@ class Reading(SuiteBase):
         with refused(store, ErrInvalidRange, "k"):
             store.get_range("k", start=start, length=0)
 
-    def test_ranges_of_an_empty_object(self, store: Storage) -> None:
+    @pytest.mark.parametrize("child", [False, True])
+    def test_ranges_of_an_empty_object(self, store: Storage, child: bool) -> None:
         store.put("k", b"")
+        if child and store.probe().key_rules.parent_child != "refused":
+            store.put("k/child", b"data")
         for start in (0, -1, -5):
             assert store.fetch("k", start=start).data == b""
             assert store.fetch("k", start=start, end=3).data == b""
