@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from objectstorage.errors import (
+    ErrConflict,
     ErrExist,
     ErrIntegrity,
     ErrNotExist,
@@ -192,6 +193,8 @@ def settle(
     """
     error = refused(condition, reply, client.options.bucket)
     if not trace.uncertain or is_err_not_exist(error):
+        if condition.create and client.dialect is not None and client.dialect.folder_order:
+            yield from _check_folder(client, key, error)
         raise error
     head = yield from client.call("HEAD", quote_key(client.options.prefix + key))
     if head.status == 200:
@@ -210,6 +213,20 @@ def settle(
         "a reply was lost and the condition fails now: this write was not carried out, "
         "or it was and has been replaced since"
     ) from ErrUnavailable("lost replies", attempts=trace.attempts)
+
+
+def _check_folder(client: Client, key: str, error: StorageError) -> Effects[None]:
+    """`ErrConflict` if it was no object that the create-only write met.
+
+    SeaweedFS holds `a` beside `a/b`, but takes the folder, even an emptied one,
+    for the object `a` when it decides whether to create that.
+    """
+    head = yield from client.call("HEAD", quote_key(client.options.prefix + key))
+    if head.status == 404:
+        raise ErrConflict(
+            "this server takes the folder of that name for an object, and creates none; "
+            "an unconditional write works"
+        ) from error
 
 
 def found_ours(client: Client, key: str, write_id: str) -> Effects[ObjectInfo | None]:
