@@ -13,6 +13,7 @@ from objectstorage.s3.effects import (
     Connect,
     Effects,
     Emit,
+    Gatherer,
     Pull,
     ReadBody,
     Send,
@@ -49,10 +50,10 @@ async def read_source(source: Source, n: int) -> bytes | bytearray | memoryview:
         first = await source.aread(n)
         if len(first) == n or not first:
             return first
-        buffer = bytearray(first)
-        while len(buffer) < n and (piece := await source.aread(n - len(buffer))):
-            buffer += piece
-        return buffer
+        gathered = Gatherer(first, n)
+        while gathered.missing and gathered.add(await source.aread(gathered.missing)):
+            pass
+        return gathered.result()
     if source.in_memory:
         return pull(source, n)
     return await asyncio.get_running_loop().run_in_executor(None, pull, source, n)

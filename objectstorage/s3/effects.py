@@ -25,6 +25,7 @@ __all__ = [
     "Connect",
     "Effects",
     "Emit",
+    "Gatherer",
     "Pull",
     "ReadBody",
     "Send",
@@ -149,10 +150,33 @@ def pull(source: Source, n: int) -> bytes | bytearray | memoryview:
     first = source.read(n)
     if len(first) == n or not first:
         return first
-    buffer = bytearray(first)
-    while len(buffer) < n and (piece := source.read(n - len(buffer))):
-        buffer += piece
-    return buffer
+    gathered = Gatherer(first, n)
+    while gathered.missing and gathered.add(source.read(gathered.missing)):
+        pass
+    return gathered.result()
+
+
+class Gatherer:
+    """Pieces put together in one buffer of known size, so that growing copies nothing."""
+
+    def __init__(self, first: bytes | bytearray | memoryview, n: int) -> None:
+        self._buffer = bytearray(n)
+        self._count = 0
+        self.missing = n
+        self.add(first)
+
+    def add(self, piece: bytes | bytearray | memoryview) -> bool:
+        """Take a piece; whether it had any bytes."""
+        count = len(piece)
+        self._buffer[self._count : self._count + count] = piece
+        self._count += count
+        self.missing -= count
+        return count > 0
+
+    def result(self) -> bytearray:
+        """What was gathered."""
+        del self._buffer[self._count :]
+        return self._buffer
 
 
 class BlockingDriver:
