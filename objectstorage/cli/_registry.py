@@ -32,6 +32,7 @@ COMMANDS: dict[str, str] = {
     "rm": "delete objects",
     "bench": "measure a store",
     "compare": "compare two stores, or two measurements",
+    "doctor": "try whether a store does what it says",
 }
 """Name to a line of help, in the order of `--help`."""
 
