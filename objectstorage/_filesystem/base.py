@@ -284,7 +284,9 @@ class ReadingFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has
         rest = [name for name in names if name not in literal]
         if literal and not rest:
             return sorted(set(literal))
-        found = super().expand_path(rest, recursive, maxdepth, assume_literal, **kwargs)
+        if assume_literal:
+            kwargs["assume_literal"] = True  # only fsspec's newer versions say or know it
+        found = super().expand_path(rest, recursive, maxdepth, **kwargs)
         return sorted({*literal, *found})
 
     def _holds(self, name: str) -> bool:

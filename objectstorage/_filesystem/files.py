@@ -48,6 +48,11 @@ class ReadFile(io.BufferedReader):
         """What `fs.info` told of the version that is being read."""
         return self.details
 
+    def __del__(self) -> None:
+        # Clients of fsspec leave closing what they read to the finaliser, as
+        # they may: io's own would warn.
+        self.close()
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopen, (self.fs, self.path, self.blocksize, self.details["ETag"], self.tell())
 
