@@ -616,3 +616,20 @@ def _read_all(roots: list[Path], seed: int) -> int:
             data, info = store.fetch(f"{i}")
             wrong += len(data) != info.size or len(set(data)) != 1
     return wrong
+
+
+def test_the_example_for_prometheus() -> None:
+    from objectstorage.wrappers.examples import to_prometheus
+
+    text = to_prometheus.main()
+    assert 'objectstorage_bytes_total{operation="put",outcome="ok"} 5.0' in text
+    assert 'objectstorage_operation_seconds_count{operation="exists",outcome="ok"} 1.0' in text
+
+
+def test_the_example_for_opentelemetry() -> None:
+    from objectstorage.wrappers.examples import to_opentelemetry
+
+    assert to_opentelemetry.main() == [
+        "objectstorage put: UNSET",
+        "objectstorage get: ERROR",
+    ]

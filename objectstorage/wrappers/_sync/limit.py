@@ -44,6 +44,8 @@ class LimitedStorage(ForwardingStorage):
     ) -> None:
         super().__init__(store)
         check_limit("concurrency", concurrency)
+        if concurrency is not None and not isinstance(concurrency, int):
+            raise TypeError("concurrency is an int or None")
         check_limit("bytes_per_second", bytes_per_second)
         self._concurrency = concurrency
         self._rate = bytes_per_second

@@ -1,0 +1,1 @@
+"""Hooks of `ObservedStorage` for well-known systems; each module runs by itself."""
