@@ -50,7 +50,7 @@ def decoded(raw: bytes) -> tuple[bytes, bytes]:
         raw = raw[n + 2 :]
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(size=st.sampled_from([0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK, 3 * CHUNK + 7]))
 def test_a_streamed_body_has_the_length_that_was_declared(size: int) -> None:
     data = bytes(i % 251 for i in range(size))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+
 from objectstorage.errors import (
     ErrExist,
     ErrNotExist,
@@ -10,6 +12,7 @@ from objectstorage.errors import (
     ErrUnsupported,
 )
 from objectstorage.s3.client import Client, Trace
+from objectstorage.s3.completing import complete_upload, discard_upload
 from objectstorage.s3.effects import Effects
 from objectstorage.s3.encoding import BufferPayload
 from objectstorage.s3.reading import head_error
@@ -17,7 +20,7 @@ from objectstorage.s3.replies import META, NO_CONTENT_TYPE, WRITE_ID, error_of, 
 from objectstorage.s3.signing import query_of, quote_key, quoted
 from objectstorage.s3.transport import Reply
 from objectstorage.s3.writing import Condition, found_ours, settle, sse_headers
-from objectstorage.s3.xml import complete_body, parse_error, parse_text
+from objectstorage.s3.xml import parse_error, parse_text
 from objectstorage.storage import PutResult
 
 __all__ = ["copy_object", "publish_copy"]
@@ -49,11 +52,18 @@ def copy_object(client: Client, src: str, dst: str, create: bool) -> Effects[Put
 
 
 def publish_copy(
-    client: Client, src: str, src_etag: str, dst: str, condition: Condition
+    client: Client,
+    src: str,
+    src_etag: str,
+    dst: str,
+    condition: Condition,
+    deadline: float | None,
 ) -> Effects[str]:
     """Make a temporary object of ours the object `dst`, if the condition holds."""
     # The write id goes along: the temporary was made with it.
-    return (yield from _copy_once(client, src, src_etag, dst, sse_headers(client), condition))
+    return (
+        yield from _copy_once(client, src, src_etag, dst, sse_headers(client), condition, deadline)
+    )
 
 
 def _copy_headers(
@@ -64,10 +74,10 @@ def _copy_headers(
     if condition is None and WRITE_ID not in head.headers:
         return headers
     headers.append(("x-amz-metadata-directive", "REPLACE"))
-    return headers + _described(head, condition)
+    return headers + _described(head, condition.write_id if condition is not None else None)
 
 
-def _described(head: Reply, condition: Condition | None) -> list[tuple[str, str]]:
+def _described(head: Reply, write_id: str | None) -> list[tuple[str, str]]:
     """What is kept with the source, to be sent again for its copy."""
     headers = [("content-type", head.headers.get("content-type", NO_CONTENT_TYPE))]
     for name, value in head.headers.items():
@@ -77,8 +87,8 @@ def _described(head: Reply, condition: Condition | None) -> list[tuple[str, str]
             kept = name in _KEPT and value != "aws-chunked"
         if kept:
             headers.append((name, value))
-    if condition is not None:
-        headers.append((WRITE_ID, condition.write_id))
+    if write_id is not None:
+        headers.append((WRITE_ID, write_id))
     return headers
 
 
@@ -97,6 +107,7 @@ def _copy_once(
     dst: str,
     headers: list[tuple[str, str]],
     condition: Condition | None,
+    deadline: float | None = None,
 ) -> Effects[str]:
     """One CopyObject -> the copy's ETag; `ErrPreconditionFailed` if the source changed."""
     headers = headers + _copy_source(client, src, src_etag)
@@ -111,12 +122,13 @@ def _copy_once(
             headers,
             BufferPayload(b""),
             trace=trace,
+            deadline=deadline,
             raced=condition is not None,
         )
-    except ErrOutcomeUnknown:
+    except ErrOutcomeUnknown as exc:
         ours = None
         if condition is not None:
-            ours = yield from found_ours(client, dst, condition.write_id)
+            ours = yield from found_ours(client, dst, condition.write_id, exc, deadline)
         if ours is None:
             raise
         return ours.etag
@@ -124,18 +136,21 @@ def _copy_once(
         # A copy's failure may come as a body, after the head said 200.
         if parse_error(bytes(reply.body)) is not None:
             reply.status = 500
-            raise error_of(reply, client.options.bucket)
+            raise trace.checked(error_of(reply, client.options.bucket))
         return unquoted(parse_text(bytes(reply.body), "ETag").get("ETag") or "")
     error = error_of(reply, client.options.bucket)
     if reply.status == 412:
+        if trace.uncertain and condition is not None:
+            # Ours, whatever has become of the source since?
+            return (yield from settle(client, dst, condition, trace, reply, deadline)).etag
         source = yield from client.call("HEAD", quote_key(client.options.prefix + src))
         if source.status != 200 or info_of(src, source).etag != src_etag:
             if source.status == 404:
                 raise ErrNotExist("no such object") from error
             raise ErrPreconditionFailed("the source was replaced") from error
         if condition is not None:
-            return (yield from settle(client, dst, condition, trace, reply)).etag
-    raise error
+            return (yield from settle(client, dst, condition, trace, reply, deadline)).etag
+    raise trace.checked(error)
 
 
 def _copy_parts(
@@ -147,11 +162,12 @@ def _copy_parts(
         raise ErrUnsupported("this server can't copy so large an object create-only")
     info = info_of(src, head)
     path = quote_key(client.options.prefix + dst)
+    write_id = condition.write_id if condition is not None else secrets.token_hex(16)
     reply = yield from client.call(
         "POST",
         path,
         "uploads=",
-        _described(head, condition) + sse_headers(client),
+        _described(head, write_id) + sse_headers(client),
         BufferPayload(b""),
     )
     client.expect(reply, 200)
@@ -177,22 +193,9 @@ def _copy_parts(
                 raise error_of(reply, client.options.bucket)
             etag = unquoted(parse_text(bytes(reply.body), "ETag").get("ETag") or "")
             parts.append((number, etag, None))
-        trace = Trace()
-        reply = yield from client.call(
-            "POST",
-            path,
-            query_of([("uploadId", upload_id)]),
-            () if condition is None else (condition.header,),
-            BufferPayload(complete_body(parts), signed=True),
-            trace=trace,
+        return (
+            yield from complete_upload(client, dst, upload_id, parts, write_id, condition, None)
         )
-        if condition is not None and reply.status == 412:
-            return (yield from settle(client, dst, condition, trace, reply)).etag
-        client.expect(reply, 200)
-        if parse_error(bytes(reply.body)) is not None:
-            reply.status = 500
-            raise error_of(reply, client.options.bucket)
-        return unquoted(parse_text(bytes(reply.body), "ETag").get("ETag") or "")
     except BaseException:
-        yield from client.call("DELETE", path, query_of([("uploadId", upload_id)]))
+        yield from discard_upload(client, dst, upload_id)
         raise

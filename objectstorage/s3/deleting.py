@@ -49,7 +49,7 @@ def delete(client: Client, key: str, if_match: str | None, must_exist: bool) -> 
         yield from stat(client, key)
     trace = Trace()
     reply = yield from client.call(
-        "DELETE", path, "", headers, trace=trace if if_match is not None else None, raced=True
+        "DELETE", path, "", headers, trace=trace, raced=if_match is not None
     )
     if reply.status < 300:
         return
@@ -62,7 +62,7 @@ def delete(client: Client, key: str, if_match: str | None, must_exist: bool) -> 
                 "a reply was lost: this delete was carried out, or somebody was faster"
             ) from error
         raise ErrPreconditionFailed(f"the ETag is not {if_match!r} any more") from error
-    raise error
+    raise trace.checked(error)
 
 
 def delete_many(
@@ -137,6 +137,7 @@ def list_uploads(client: Client, prefix: str) -> Effects[None]:
     markers: tuple[str, str] | None = None
     while True:
         pairs = [("uploads", ""), ("prefix", own + prefix), ("max-uploads", "1000")]
+        pairs.append(("encoding-type", "url"))
         if markers is not None:
             pairs += [("key-marker", markers[0]), ("upload-id-marker", markers[1])]
         reply = yield from client.call("GET", "", query_of(pairs))

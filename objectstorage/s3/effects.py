@@ -14,6 +14,8 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+from objectstorage.errors import ErrClosed
+
 if TYPE_CHECKING:
     from objectstorage.bodies import Source
     from objectstorage.s3.transport import Exchange, Reply, Transport
@@ -143,6 +145,17 @@ class Task:
     def result(self) -> Any:
         """What it returned."""
         return self.future.result()
+
+    def cancel(self) -> None:
+        """Stop it where that can be done: on an event loop always, in a thread before it began."""
+        self.future.cancel()
+
+    def settle(self) -> BaseException | None:
+        """What it failed with, once it is done."""
+        if self.future.cancelled():
+            return ErrClosed("the store was closed")
+        error: BaseException | None = self.future.exception()
+        return error
 
 
 def pull(source: Source, n: int) -> bytes | bytearray | memoryview:

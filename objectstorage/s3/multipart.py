@@ -17,16 +17,16 @@ from objectstorage.errors import (
     ErrUnavailable,
     StorageError,
 )
-from objectstorage.s3.client import Client, Trace
+from objectstorage.s3.client import Client
+from objectstorage.s3.completing import complete_upload, discard_upload, remove
 from objectstorage.s3.copying import publish_copy
 from objectstorage.s3.dialect import RESERVED
 from objectstorage.s3.effects import Effects, Pull, Spawn, Task, WaitAny
 from objectstorage.s3.encoding import BufferPayload
-from objectstorage.s3.replies import error_of, unquoted
+from objectstorage.s3.replies import unquoted
 from objectstorage.s3.signing import query_of, quote_key
-from objectstorage.s3.transport import Reply
-from objectstorage.s3.writing import Condition, found_ours, object_headers, refused, settle
-from objectstorage.s3.xml import complete_body, parse_error, parse_text
+from objectstorage.s3.writing import Condition, object_headers
+from objectstorage.s3.xml import parse_text
 from objectstorage.storage import PutResult
 
 __all__ = ["MAX_PARTS", "PartsUpload", "part_size_for", "put_parts"]
@@ -119,82 +119,69 @@ class PartsUpload:
     def _collect(self) -> Effects[None]:
         done: list[Task] = yield WaitAny(self._flying)
         self._flying = [task for task in self._flying if task not in done]
+        failures = []
         for task in done:
+            error = task.settle()
+            if error is not None:
+                failures.append(error)
+                continue
             number, etag, checksum = task.result()
             self._done[number] = (etag, checksum)
+        if failures:
+            raise failures[0]
 
     def complete(self) -> Effects[PutResult]:
         """Wait for the parts and make them the object."""
         while self._flying:
             yield from self._collect()
-        etag = yield from self._complete()
         if self._by_copy and self._condition is not None:
-            try:
-                etag = yield from publish_copy(
-                    self._client, self._target, etag, self._key, self._condition
-                )
-            finally:
-                # Removed whatever became of the copy; if that fails too, it
-                # stays out of every listing and is found by the sweep.
-                yield from self._client.call("DELETE", self._path)
+            etag = yield from self._publish(self._condition)
+        else:
+            etag = yield from self._complete(self._condition)
         return PutResult(self._key, self._size, etag)
 
-    def _complete(self) -> Effects[str]:
-        client, condition = self._client, None if self._by_copy else self._condition
-        parts = [(number, *self._done[number]) for number in sorted(self._done)]
-        trace = Trace()
+    def _publish(self, condition: Condition) -> Effects[str]:
+        """Make the parts a temporary object and that, by a conditional copy, the object."""
         try:
-            reply: Reply = yield from client.call(
-                "POST",
-                self._path,
-                query_of([("uploadId", self._upload_id or "")]),
-                () if condition is None else (condition.header,),
-                BufferPayload(
-                    complete_body(parts), signed=True, headers=(("content-type", "text/xml"),)
-                ),
-                trace=trace,
-                deadline=self._deadline,
-            )
-        except ErrOutcomeUnknown:
-            ours = yield from found_ours(client, self._target, self._write_id)
-            if ours is None:
-                raise
-            return ours.etag
-        if reply.status == 200:
-            # The reply begins before the work is done: a failure comes as a body.
-            if parse_error(bytes(reply.body)) is not None:
-                reply.status = 500
-                raise error_of(reply, client.options.bucket)
-            etag = parse_text(bytes(reply.body), "ETag").get("ETag") or ""
-            return unquoted(etag)
-        if reply.status == 404 and trace.uncertain:
-            # Completed by an attempt whose reply was lost.
-            ours = yield from found_ours(client, self._target, self._write_id)
-            if ours is not None:
-                return ours.etag
-            raise ErrOutcomeUnknown(
-                "a reply was lost: the upload was completed and replaced since, or aborted"
-            ) from error_of(reply, client.options.bucket)
-        if condition is not None and reply.status == 412:
-            return (yield from settle(client, self._key, condition, trace, reply)).etag
-        error = error_of(reply, client.options.bucket)
-        if condition is not None and condition.if_match is not None and error.code == "NoSuchKey":
-            raise refused(condition, reply, client.options.bucket)
-        raise error
+            etag = yield from self._complete(None)
+        except ErrOutcomeUnknown as exc:
+            # In doubt is the temporary alone; what was to be written certainly was not.
+            raise exc.__cause__ or exc
+        etag = yield from publish_copy(
+            self._client, self._target, etag, self._key, condition, self._deadline
+        )
+        try:
+            # If that fails, it stays out of every listing and is found by the sweep.
+            yield from remove(self._client, self._target)
+        except BaseException as exc:
+            raise ErrOutcomeUnknown("interrupted after the write was done") from exc
+        return etag
+
+    def _complete(self, condition: Condition | None) -> Effects[str]:
+        parts = [(number, *self._done[number]) for number in sorted(self._done)]
+        return complete_upload(
+            self._client,
+            self._target,
+            self._upload_id or "",
+            parts,
+            self._write_id,
+            condition,
+            self._deadline,
+        )
 
     def abort(self) -> Effects[None]:
         """Throw the upload away, once no part can land any more."""
+        for task in self._flying:
+            task.cancel()
         while self._flying:
-            try:
-                yield from self._collect()
-            except Exception:
-                continue  # this upload has failed already, for a reason that is known
+            done: list[Task] = yield WaitAny(self._flying)
+            self._flying = [task for task in self._flying if task not in done]
+            for task in done:
+                task.settle()
         if self._upload_id is not None:
-            query = query_of([("uploadId", self._upload_id)])
-            try:
-                yield from self._client.call("DELETE", self._path, query)
-            except StorageError:
-                return  # stays listed by `list_uploads`
+            yield from discard_upload(self._client, self._target, self._upload_id)
+            if self._by_copy:
+                yield from remove(self._client, self._target)
 
     @property
     def size(self) -> int:

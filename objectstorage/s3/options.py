@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from objectstorage.errors import ErrInvalidURL, ErrPermission
 from objectstorage.keys import KeyRules, check_prefix
 from objectstorage.s3.dialect import DIALECTS
-from objectstorage.s3.signing import Credentials
+from objectstorage.s3.signing import REGION, Credentials
 from objectstorage.urls import parse_bool, parse_number
 
 __all__ = ["OPTION_NAMES", "Options", "parse_options"]
@@ -53,7 +53,6 @@ OPTION_NAMES = (
 )
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]")
-_REGION = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}")
 _HEADER = re.compile(r"[a-z0-9][a-z0-9-]*")
 # Ours to set: an option that replaced one would break signing or framing.
 _OWN_HEADERS = frozenset(
@@ -191,7 +190,7 @@ def parse_options(bucket: str, path: str, options: dict[str, Any]) -> Options:
         or os.environ.get("AWS_DEFAULT_REGION")
         or "us-east-1"
     )
-    if not _REGION.fullmatch(region):
+    if not REGION.fullmatch(region):
         raise ErrInvalidURL(f"{region!r} is no region")
     timeout = options.get("timeout")
     return Options(

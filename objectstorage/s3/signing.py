@@ -14,11 +14,22 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from urllib.parse import quote
 
-__all__ = ["EMPTY_SHA256", "UNSIGNED", "Credentials", "Signer", "query_of", "quote_key", "quoted"]
+__all__ = [
+    "EMPTY_SHA256",
+    "REGION",
+    "UNSIGNED",
+    "Credentials",
+    "Signer",
+    "query_of",
+    "quote_key",
+    "quoted",
+]
 
 _sha256 = hashlib.sha256
 EMPTY_SHA256 = _sha256(b"").hexdigest()
 UNSIGNED = "UNSIGNED-PAYLOAD"
+REGION = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}")
+"""What a region is called; anything else could name another host."""
 _UNRESERVED = re.compile(r"[A-Za-z0-9/_.~-]*", re.ASCII)
 _BLANKS = re.compile(" {2,}")
 

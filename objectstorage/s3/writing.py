@@ -136,7 +136,7 @@ def put_payload(
     except ErrOutcomeUnknown as exc:
         if condition is None:
             raise
-        ours = yield from found_ours(client, key, condition.write_id)
+        ours = yield from found_ours(client, key, condition.write_id, exc, deadline)
         if ours is None:
             raise
         return _result(ours, size, exc)
@@ -150,8 +150,8 @@ def put_payload(
         info = yield from _head(client, key)
         return _result(info, size, None)
     if condition is None or reply.status not in (404, 412):
-        raise error_of(reply, client.options.bucket)
-    settled = yield from settle(client, key, condition, trace, reply)
+        raise trace.checked(error_of(reply, client.options.bucket))
+    settled = yield from settle(client, key, condition, trace, reply, deadline)
     return _result(settled, size, None)
 
 
@@ -183,7 +183,12 @@ def refused(condition: Condition, reply: Reply, bucket: str) -> StorageError:
 
 
 def settle(
-    client: Client, key: str, condition: Condition, trace: Trace, reply: Reply
+    client: Client,
+    key: str,
+    condition: Condition,
+    trace: Trace,
+    reply: Reply,
+    deadline: float | None,
 ) -> Effects[ObjectInfo]:
     """After "the condition failed": the object if it is ours after all, or the error.
 
@@ -196,19 +201,26 @@ def settle(
         if condition.create and client.dialect is not None and client.dialect.folder_order:
             yield from _check_folder(client, key, error)
         raise error
-    head = yield from client.call("HEAD", quote_key(client.options.prefix + key))
-    if head.status == 200:
-        info = info_of(key, head)
-        if head.headers.get(WRITE_ID) == condition.write_id:
-            return info
-        server_now = http_date(head.headers.get("date"))
-        began = server_now - timedelta(seconds=time.monotonic() - trace.began)
-        if info.last_modified + _CLOCK_MARGIN < began:
-            raise error
-    elif head.status != 404:
+    path = quote_key(client.options.prefix + key)
+    try:
+        head = yield from client.call("HEAD", path, deadline=deadline)
+        if head.status not in (200, 404):
+            raise error_of(head, client.options.bucket)
+        if head.status == 200:
+            info = info_of(key, head)
+            if head.headers.get(WRITE_ID) == condition.write_id:
+                return info
+            server_now = http_date(head.headers.get("date"))
+            began = server_now - timedelta(seconds=time.monotonic() - trace.began)
+            foreign = info.last_modified + _CLOCK_MARGIN < began
+        else:
+            foreign = False
+    except BaseException as exc:  # an interrupt, too, leaves it undecided
         raise ErrOutcomeUnknown(
             "a reply was lost, and what became of the write can't be read"
-        ) from error_of(head, client.options.bucket)
+        ) from exc
+    if foreign:
+        raise error
     raise ErrOutcomeUnknown(
         "a reply was lost and the condition fails now: this write was not carried out, "
         "or it was and has been replaced since"
@@ -229,12 +241,23 @@ def _check_folder(client: Client, key: str, error: StorageError) -> Effects[None
         ) from error
 
 
-def found_ours(client: Client, key: str, write_id: str) -> Effects[ObjectInfo | None]:
-    """The object if it carries our write id; None if that can't be said."""
+def found_ours(
+    client: Client, key: str, write_id: str, unknown: ErrOutcomeUnknown, deadline: float | None
+) -> Effects[ObjectInfo | None]:
+    """The object if it carries our write id; None if that can't be said.
+
+    unknown: why it is asked. Whoever was interrupted is told at once, and
+    never that all went well: he would go on.
+    """
+    if not isinstance(unknown.__cause__, StorageError):
+        return None
+    path = quote_key(client.options.prefix + key)
     try:
-        head = yield from client.call("HEAD", quote_key(client.options.prefix + key))
+        head = yield from client.call("HEAD", path, deadline=deadline)
     except StorageError:
         return None
+    except BaseException as exc:
+        raise unknown from exc
     if head.status == 200 and head.headers.get(WRITE_ID) == write_id:
         return info_of(key, head)
     return None
