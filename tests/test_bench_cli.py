@@ -61,6 +61,26 @@ def keys(url):
     return [info.key for info in open_storage(url).list()]
 
 
+def test_bench_measures_layers_in_turns(tmp_path, capsys):
+    saved = tmp_path / "r.jsonl"
+    options = ["--workloads", "get", "--layers", "sync,async,fsspec", "--repeats", "2", *QUICK]
+    assert bench("memory://bench-layers", *options, "--save", str(saved)) == 0
+    lines = [json.loads(line) for line in saved.read_text().splitlines()]
+    assert [line["layer"] for line in lines[1:]] == ["sync", "async", "fsspec"] * 2
+    assert "async" in capsys.readouterr().out
+
+
+def test_compare_of_two_layers_of_a_store(capsys):
+    url = "memory://compare-layers"
+    args = ["compare", url, url, "--workloads", "get", "--layers", "sync,async", *QUICK]
+    assert main([*args, "--json"]) == 0
+    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    (layers,) = (record for record in records if record.get("name") == "layer")
+    assert (layers["a"], layers["b"]) == ("A sync", "B async")
+    assert main([*args[:-1], "64", "--layers", "sync,async,fsspec"]) == 2
+    assert main([*args, "--layers", "raw"]) == 2
+
+
 def test_bench_prints_a_table_and_writes_its_files(tmp_path, capsys):
     open_storage("memory://bench-files").put("mine", b"kept")
     saved, page = tmp_path / "r.jsonl", tmp_path / "r.html"

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from objectstorage.bench.targets import Target, storage_target
+from objectstorage.bench.targets import Target, filesystem_target, storage_target
 
 __all__ = ["TARGETS", "make"]
 
@@ -188,49 +188,7 @@ def _fsspec(root: str, durable: bool) -> Target:
     import fsspec
 
     filesystem = fsspec.filesystem("file", auto_mkdir=True)
-    return fsspec_target(filesystem, root, "fsspec", root)
-
-
-def fsspec_target(filesystem: Any, root: str, layer: str, url: str) -> Target:
-    """A file system's methods, for keys below `root`."""
-
-    def at(key: str) -> str:
-        return f"{root}/{key}"
-
-    def put_stream(key: str, chunks: Iterable[bytes], size: int) -> None:
-        with filesystem.open(at(key), "wb") as file:
-            for chunk in chunks:
-                file.write(chunk)
-
-    def get_stream(key: str) -> Iterator[bytes]:
-        with filesystem.open(at(key), "rb") as file:
-            while data := file.read(_CHUNK):
-                yield data
-
-    def find(prefix: str) -> Iterator[Any]:
-        try:
-            return iter(filesystem.find(at(prefix), detail=True).values())
-        except FileNotFoundError:
-            return iter(())
-
-    def delete(key: str) -> None:
-        try:
-            filesystem.rm_file(at(key))
-        except FileNotFoundError:
-            pass
-
-    return Target(
-        layer=layer,
-        url=url,
-        put=lambda key, data: filesystem.pipe_file(at(key), data),
-        get=lambda key: filesystem.cat_file(at(key)),
-        get_range=lambda key, start, length: filesystem.cat_file(at(key), start, start + length),
-        stat=lambda key: filesystem.info(at(key)),
-        list=find,
-        delete=delete,
-        put_stream=put_stream,
-        get_stream=get_stream,
-    )
+    return filesystem_target(filesystem, layer="fsspec", url=root, root=f"{root}/")
 
 
 TARGETS: dict[str, Callable[[str, bool], Target]] = {

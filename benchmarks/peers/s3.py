@@ -6,8 +6,8 @@ import io
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO, cast
 
-from benchmarks.peers.posix import fsspec_target, obstore_target, opendal_target
-from objectstorage.bench.targets import Target, storage_target
+from benchmarks.peers.posix import obstore_target, opendal_target
+from objectstorage.bench.targets import Target, filesystem_target, storage_target
 from objectstorage.testing.servers import S3Server
 
 __all__ = ["TARGETS", "make"]
@@ -152,7 +152,9 @@ def _s3fs(server: S3Server) -> Target:
         use_listings_cache=False,  # the others ask the server, too
         skip_instance_cache=True,
     )
-    return fsspec_target(filesystem, server.bucket, "s3fs", server.endpoint)
+    return filesystem_target(
+        filesystem, layer="s3fs", url=server.endpoint, root=f"{server.bucket}/"
+    )
 
 
 class _File(io.RawIOBase):

@@ -8,14 +8,16 @@
 """
 
 from objectstorage.bench.config import DEFAULT_WORKLOADS, Cell, Config
+from objectstorage.bench.layers import LAYERS, async_target, layer_target
 from objectstorage.bench.results import METRICS, SCHEMA, Report, Result, load
 from objectstorage.bench.runner import run
-from objectstorage.bench.targets import Target, storage_target
+from objectstorage.bench.targets import Target, filesystem_target, storage_target
 from objectstorage.bench.workloads import WORKLOADS
 from objectstorage.bench.workspace import Workspace
 
 __all__ = [
     "DEFAULT_WORKLOADS",
+    "LAYERS",
     "METRICS",
     "SCHEMA",
     "WORKLOADS",
@@ -25,6 +27,9 @@ __all__ = [
     "Result",
     "Target",
     "Workspace",
+    "async_target",
+    "filesystem_target",
+    "layer_target",
     "load",
     "run",
     "storage_target",

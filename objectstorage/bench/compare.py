@@ -99,7 +99,16 @@ def compare(
         both = paired and len(xs) == len(ys)
         # a metric of which less is better is turned over, so that more is speed
         speed = ratio(xs, ys, paired=both) if METRICS[metric] else ratio(ys, xs, paired=both)
-        compared.append(Comparison(cell, median(xs), median(ys), speed, verdict(speed, tolerance)))
+        compared.append(
+            Comparison(
+                cell,
+                median(xs),
+                median(ys),
+                speed,
+                verdict(speed, tolerance),
+                (_errors(a, cell), _errors(b, cell)),
+            )
+        )
     return compared, alone
 
 

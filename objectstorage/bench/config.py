@@ -34,7 +34,7 @@ class Config:
 
     workloads: names from `WORKLOADS`.
     sizes: bytes an object; empty for each workload's own default.
-    concurrency: threads.
+    concurrency: threads, or tasks of a layer that has those.
     duration: seconds measured per cell and repeat, unless `count` operations
         are asked for instead.
     warmup: seconds before each measurement that are left out.

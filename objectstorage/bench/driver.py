@@ -1,7 +1,7 @@
 """Running workers side by side, and what they record.
 
 A driver runs every worker's loop at once and waits for all of them. Threads
-are one; the loop of a coroutine driver differs from `_work` by its awaits.
+are one; `objectstorage.bench.tasks` has the other.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from itertools import islice
 from time import perf_counter
 from typing import Protocol
 
-from objectstorage.bench.workloads import Operation
+from objectstorage.bench.workloads import Moved, Operation
 
 __all__ = ["Driver", "Pace", "Record", "drive_threads"]
 
@@ -30,6 +30,17 @@ class Record:
         self.bytes = 0
         self.items = 0
         self.exhausted = False
+
+    def add(self, kind: str, moved: Moved, began: float, ended: float, start: float) -> None:
+        """An operation of a round that started at `start`."""
+        if kind not in self.latencies:
+            self.latencies[kind] = array("d")
+        self.latencies[kind].append(ended - began)
+        self.ends.append(ended - start)
+        self.bytes += moved.bytes
+        self.items += moved.items
+        if moved.first_byte is not None:
+            self.first_bytes.append(moved.first_byte - began)
 
     @property
     def memory(self) -> int:
@@ -55,9 +66,10 @@ class Pace:
         self._count = count
         self.start = self.end = 0.0
         self.stop = threading.Event()
-        self._barrier = threading.Barrier(workers, action=self._begin)
+        self._barrier = threading.Barrier(workers, action=self.begin)
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
+        """The round starts now; for workers that don't `wait`."""
         self.start = perf_counter()
         self.end = self.start + self.seconds
 
@@ -129,7 +141,7 @@ def drive_threads(
 
 
 def _work(operations: Iterator[Operation], pace: Pace, worker: int, record: Record) -> None:
-    clock, stop, latencies = perf_counter, pace.stop, record.latencies
+    clock, stop = perf_counter, pace.stop
     limit = pace.limit(worker)
     pace.wait()
     start, end, paced = pace.start, pace.end, pace.rate is not None
@@ -150,12 +162,5 @@ def _work(operations: Iterator[Operation], pace: Pace, worker: int, record: Reco
         except Exception as exc:
             record.errors[type(exc).__name__] += 1
             continue
-        if kind not in latencies:
-            latencies[kind] = array("d")
-        latencies[kind].append(ended - began)
-        record.ends.append(ended - start)
-        record.bytes += moved.bytes
-        record.items += moved.items
-        if moved.first_byte is not None:
-            record.first_bytes.append(moved.first_byte - began)
+        record.add(kind, moved, began, ended, start)
     record.exhausted = True

@@ -110,8 +110,6 @@ class Report:
     stores: dict[str, str]
     """Layer to store URL."""
     results: list[Result] = field(default_factory=list)
-    left: int = 0
-    """Objects that could not be deleted again."""
 
     @property
     def layers(self) -> list[str]:

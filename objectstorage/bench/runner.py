@@ -165,7 +165,7 @@ def _rounds(
         )
         known = reset_peak()
         resident, cpu, before = resident_memory(), process_time(), tally.attempts
-        driver(job.operations, pace, records)
+        (job.target.driver or driver)(job.operations, pace, records)
         cpu = process_time() - cpu
         peak = peak_memory() - resident - sum(record.memory for record in records)
         ends = [record.ends[-1] for record in records if record.ends]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import count, cycle, repeat
@@ -96,8 +96,9 @@ class Workload(ABC):
     def __init__(self, site: Site) -> None:
         self.site = site
         self.target = site.target
+        self.timed = site.target.timed or site.target
         for verb in self.needs:
-            if getattr(self.target, verb) is None:
+            if getattr(self.timed, verb) is None:
                 raise ErrUnsupported(f"{self.target.layer} has no {verb}")
         self.payloads = _payloads(site.size, site.seed)
 
@@ -137,8 +138,15 @@ class Workload(ABC):
         return None
 
     def need(self, verb: str) -> Callable[..., Any]:
-        """The target's verb, known to be there."""
-        call: Callable[..., Any] = getattr(self.target, verb)
+        """The verb to time, known to be there."""
+        call: Callable[..., Any] = getattr(self.timed, verb)
+        return call
+
+    def untimed(self, verb: str) -> Callable[..., Any]:
+        """The verb for setting up and looking after; `ErrUnsupported` if there is none."""
+        call: Callable[..., Any] | None = getattr(self.target, verb)
+        if call is None:
+            raise ErrUnsupported(f"{self.target.layer} has no {verb}")
         return call
 
     def shares(self, keys: list[str]) -> list[list[str]]:
@@ -232,8 +240,16 @@ class Copy(_OnPopulation):
             yield Operation("copy", call, (rng.choice(self.keys), target), check)
 
 
-def _exhaust(entries: Callable[[str], Iterator[Any]], prefix: str) -> int:
-    return sum(1 for _ in entries(prefix))
+def _exhaust(entries: Callable[[str], Any], prefix: str) -> int | Awaitable[int]:
+    found = entries(prefix)
+    return _exhaust_async(found) if hasattr(found, "__aiter__") else sum(1 for _ in found)
+
+
+async def _exhaust_async(found: AsyncIterable[Any]) -> int:
+    entries = 0
+    async for _ in found:
+        entries += 1
+    return entries
 
 
 class List(_OnPopulation):
@@ -244,7 +260,7 @@ class List(_OnPopulation):
 
     def operations(self, worker: int) -> Iterator[Operation]:
         check = _counted(self.site.objects)
-        return repeat(Operation("list", _exhaust, (self.target.list, self.site.prefix), check))
+        return repeat(Operation("list", _exhaust, (self.timed.list, self.site.prefix), check))
 
 
 class ListLevel(Workload):
@@ -275,7 +291,7 @@ class Put(Workload):
         check = _always(Moved(self.site.size))
         payloads = cycle(self.payloads)
         for name in self.shares(self.names)[worker]:
-            yield Operation("put", self.target.put, (self.site.key(name), next(payloads)), check)
+            yield Operation("put", self.timed.put, (self.site.key(name), next(payloads)), check)
 
 
 class Delete(Workload):
@@ -289,7 +305,7 @@ class Delete(Workload):
     def operations(self, worker: int) -> Iterator[Operation]:
         check = _always(Moved())
         for key in self.shares(self.keys)[worker]:
-            yield Operation("delete", self.target.delete, (key,), check)
+            yield Operation("delete", self.timed.delete, (key,), check)
 
 
 class DeleteBulk(Workload):
@@ -345,13 +361,13 @@ class Mixed(Workload):
                 yield Operation("stat", stat, (live[at],), _always(touched))
             elif draw < 0.90 or len(live) == 1:
                 key = dead[-1] if dead else live[at]
-                yield Operation("put", self.target.put, (key, next(payloads)), written)
+                yield Operation("put", self.timed.put, (key, next(payloads)), written)
                 if dead:
                     live.append(dead.pop())
             else:
                 live[at], live[-1] = live[-1], live[at]
                 dead.append(live.pop())
-                yield Operation("delete", self.target.delete, (dead[-1],), _always(touched))
+                yield Operation("delete", self.timed.delete, (dead[-1],), _always(touched))
 
 
 def _chunks(payload: bytes) -> Iterator[memoryview]:
@@ -374,10 +390,24 @@ class MultipartPut(Workload):
             yield Operation("multipart-put", call, (key, _chunks(payload), size), check)
 
 
-def _drain(call: Callable[[str], Iterator[Any]], key: str) -> tuple[int, float]:
+def _drain(
+    call: Callable[[str], Any], key: str
+) -> tuple[int, float] | Awaitable[tuple[int, float]]:
     """The length of a body, and when its first bytes were there."""
+    chunks = call(key)
+    if hasattr(chunks, "__aiter__"):
+        return _drain_async(chunks)
     size, first = 0, 0.0
-    for chunk in call(key):
+    for chunk in chunks:
+        if not size:
+            first = perf_counter()
+        size += len(chunk)
+    return size, first
+
+
+async def _drain_async(chunks: AsyncIterable[Any]) -> tuple[int, float]:
+    size, first = 0, 0.0
+    async for chunk in chunks:
         if not size:
             first = perf_counter()
         size += len(chunk)
@@ -388,14 +418,14 @@ class MultipartGet(Workload):
     """A stream read to its end; the time to the first byte is kept apart."""
 
     name = "multipart-get"
-    needs = ("put_stream", "get_stream")
+    needs = ("get_stream",)
     default_size = 64 * _MIB
 
     def prepare(self) -> None:
         self.keys = []
         for n in range(min(self.site.objects, self.site.concurrency)):
             key, payload = self.site.key(f"{n:06}"), self.payloads[n % len(self.payloads)]
-            self.need("put_stream")(key, _chunks(payload), self.site.size)
+            self.untimed("put_stream")(key, _chunks(payload), self.site.size)
             self.keys.append(key)
 
     def operations(self, worker: int) -> Iterator[Operation]:
@@ -414,9 +444,10 @@ class Contention(Workload):
     """All workers count up one object by compare-and-swap; retries are counted."""
 
     name = "contention"
-    needs = ("update", "get")
+    needs = ("update",)
 
     def prepare(self) -> None:
+        self.get = self.untimed("get")
         self.counter = self.site.key("counter")
         self.target.put(self.counter, b"0")
         self.tries = [0] * self.site.concurrency
@@ -438,7 +469,7 @@ class Contention(Workload):
         return repeat(Operation("update", self.need("update"), (self.counter, count_up), check))
 
     def verify(self) -> None:
-        value = int(bytes(self.need("get")(self.counter)))
+        value = int(bytes(self.get(self.counter)))
         # a write whose outcome is unknown was tried, and may have counted
         if not sum(self.wins) <= value <= sum(self.tries):
             raise ErrIntegrity(

@@ -63,6 +63,8 @@ class Workspace:
 
     def clean(self) -> None:
         """Delete all that was written, unfinished uploads included; may be repeated."""
-        if self.target.abandon is not None:
-            self.target.abandon(self.prefix)
-        self.delete(list(self._written))
+        try:
+            if self.target.abandon is not None:
+                self.target.abandon(self.prefix)
+        finally:
+            self.delete(list(self._written))

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from typing import TextIO
 
 from objectstorage.bench.config import DEFAULT_WORKLOADS, Config
+from objectstorage.bench.layers import LAYERS
 from objectstorage.bench.report import Table, notes, result_table
 from objectstorage.bench.results import Report, Result, result_line
 from objectstorage.bench.runner import new_report, run
@@ -37,6 +38,13 @@ def add_run_options(parser: Parser) -> None:
         type=_names,
         default=DEFAULT_WORKLOADS,
         help=f"'all', or some of: {names} (default {','.join(DEFAULT_WORKLOADS)})",
+    )
+    group.add_argument(
+        "--layers",
+        metavar="NAMES",
+        type=_layers,
+        default=("sync",),
+        help=f"ways to the store, in turns, some of: {', '.join(LAYERS)} (default sync)",
     )
     group.add_argument(
         "--sizes",
@@ -121,6 +129,8 @@ def run_targets(targets: Sequence[Target], config: Config, args: Namespace, out:
                 saved.flush()
 
     with ExitStack() as files:
+        for target in targets:
+            files.callback(target.close)
         files.callback(status.clear)
         try:
             run(targets, config, report=report, on_result=on_result)
@@ -202,6 +212,14 @@ def _several(kind: Callable[[str], int]) -> Callable[[str], tuple[int, ...]]:
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(WORKLOADS) if text == "all" else tuple(text.split(","))
+
+
+def _layers(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(text.split(",")))
+    for name in names:
+        if name not in LAYERS:
+            raise ArgumentTypeError(f"no layer {name!r}; there are {', '.join(LAYERS)}")
+    return names
 
 
 def _size(text: str) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from argparse import Namespace
 
 from objectstorage.bench.html import render
-from objectstorage.bench.targets import storage_target
+from objectstorage.bench.layers import layer_target
 from objectstorage.cli._benching import (
     add_run_options,
     config_of,
@@ -34,6 +34,7 @@ def run(args: Namespace, session: Session, out: Output) -> None:
     store = session.open(args.operands[0])
     session.check_options()
     out.message(f"measuring {store.url}: {len(config.cells())} cells, {config.repeats} repeats")
-    report = run_targets([storage_target(store, durable=config.durable)], config, args, out)
+    targets = [layer_target(store, name, durable=config.durable) for name in args.layers]
+    report = run_targets(targets, config, args, out)
     print_report(report, out)
     write_html(args.html, lambda: render(report))

@@ -21,9 +21,9 @@ from objectstorage.bench.compare import (
 )
 from objectstorage.bench.config import Cell
 from objectstorage.bench.html import render
+from objectstorage.bench.layers import layer_target
 from objectstorage.bench.report import comparison_table, difference_table
 from objectstorage.bench.results import METRICS, load
-from objectstorage.bench.targets import storage_target
 from objectstorage.cli._benching import (
     add_run_options,
     config_of,
@@ -82,16 +82,20 @@ def run(args: Namespace, session: Session, out: Output) -> int | None:
 def _measured(args: Namespace, session: Session, out: Output) -> tuple[Side, Side]:
     config = config_of(args)
     if args.layer is not None:
-        raise Usage("--layer is for files of results")
+        raise Usage("--layer is for files of results; --layers is for stores")
+    if len(args.layers) > 2:
+        raise Usage("--layers has one layer for both sides, or A's and B's")
     stores = [session.open(url) for url in args.operands]
     session.check_options()
     out.message(f"measuring {stores[0].url} (A) and {stores[1].url} (B) in turns")
+    faces = args.layers[0], args.layers[-1]
+    names = "AB" if faces[0] == faces[1] else (f"A {faces[0]}", f"B {faces[1]}")
     targets = [
-        storage_target(store, layer=name, durable=config.durable)
-        for name, store in zip("AB", stores, strict=True)
+        layer_target(store, face, layer=name, durable=config.durable)
+        for store, face, name in zip(stores, faces, names, strict=True)
     ]
     report = run_targets(targets, config, args, out)
-    return Side(report, "A"), Side(report, "B")
+    return Side(report, names[0]), Side(report, names[1])
 
 
 def _loaded(path: str, layer: str | None) -> Side:
