@@ -20,7 +20,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 import objectstorage
-from objectstorage.cli._folders import LocalFile, walk
+from objectstorage._folders import LocalFile, walk
 from objectstorage.cli._jobs import add_jobs, run_jobs
 from objectstorage.cli._output import EXIT_FAILED, Output, Usage, bytes_text
 from objectstorage.cli._parser import Parser

@@ -13,7 +13,7 @@ from argparse import Namespace
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from objectstorage.cli._folders import Target
+from objectstorage._folders import Folder
 from objectstorage.cli._globs import add_filters, filters
 from objectstorage.cli._jobs import Record, add_jobs, run_jobs, run_one, summary
 from objectstorage.cli._listing import below, totals
@@ -21,6 +21,7 @@ from objectstorage.cli._output import Output, Refused, Usage
 from objectstorage.cli._parser import Parser
 from objectstorage.cli._progress import Progress, Transfer
 from objectstorage.cli._session import Place, Session, is_address
+from objectstorage.errors import ErrPermission
 from objectstorage.storage import ObjectInfo
 
 _CHUNK = 1024 * 1024
@@ -88,7 +89,9 @@ def _get_folder(args: Namespace, place: Place, target: str, out: Output) -> None
     def work(info: ObjectInfo) -> Record:
         try:
             return fetch(info)
-        except Refused as exc:
+        except ErrPermission as exc:
+            if exc.key is not None:
+                raise  # the store's
             raise Refused(f"{info.key!r} is not fetched: {exc}") from exc
 
     def fetch(info: ObjectInfo) -> Record:
@@ -102,7 +105,7 @@ def _get_folder(args: Namespace, place: Place, target: str, out: Output) -> None
             folder.write(name, reader.info.size, _chunks(reader, transfer))
             return _record(reader.info, place)
 
-    with Target(target) as folder, Progress(out, "get", size=size, count=count) as progress:
+    with Folder(target) as folder, Progress(out, "get", size=size, count=count) as progress:
         items = below(place, wanted)
         run_jobs(items, work, jobs=args.jobs, out=out, progress=progress)
     summary(out, "fetched", progress)

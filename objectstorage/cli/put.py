@@ -14,7 +14,7 @@ from argparse import ArgumentTypeError, Namespace
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from objectstorage.cli._folders import walk
+from objectstorage._folders import walk
 from objectstorage.cli._globs import add_filters, filters
 from objectstorage.cli._jobs import Record, add_jobs, run_jobs, run_one, summary
 from objectstorage.cli._output import Output, Usage
