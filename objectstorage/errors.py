@@ -400,10 +400,15 @@ def _chain(err: BaseException | None) -> Iterator[BaseException]:
 def is_(err: BaseException | None, target: BaseException | type[BaseException]) -> bool:
     """Whether `err`, or what it wraps on purpose, is of `target`'s kind.
 
-    Walks `__cause__` only. A group matches when it is of that kind itself or
-    every member matches.
+    Walks `__cause__` only, asking each link's own `is_`. A group matches when
+    it is of that kind itself or every member matches.
     """
-    return as_(err, target if isinstance(target, type) else type(target)) is not None
+    kind = target if isinstance(target, type) else type(target)
+
+    def match(link: BaseException) -> bool:
+        return link.is_(target) if isinstance(link, StorageError) else isinstance(link, kind)
+
+    return _find(err, match, ()) is not None
 
 
 def as_(err: BaseException | None, cls: type[_E]) -> _E | None:
@@ -412,17 +417,20 @@ def as_(err: BaseException | None, cls: type[_E]) -> _E | None:
     >>> as_(ErrExist("taken"), ErrPreconditionFailed)
     ErrExist('taken')
     """
-    return _find(err, cls, ())
+    found: Any = _find(err, lambda link: isinstance(link, cls), ())
+    return found
 
 
-def _find(err: BaseException | None, cls: type[_E], above: tuple[int, ...]) -> _E | None:
+def _find(
+    err: BaseException | None, match: Callable[[BaseException], bool], above: tuple[int, ...]
+) -> BaseException | None:
     for link in _chain(err):
         if id(link) in above:  # a group that wraps itself through a member
             return None
-        if isinstance(link, cls) and (not isinstance(link, StorageError) or link.is_(cls)):
+        if match(link):
             return link
         if isinstance(link, BaseExceptionGroup):
-            found = [_find(member, cls, (*above, id(link))) for member in link.exceptions]
+            found = [_find(member, match, (*above, id(link))) for member in link.exceptions]
             if all(member is not None for member in found):
                 return found[0]
     return None

@@ -1,7 +1,8 @@
 """Servers for the tests, the stores to run over, and the suite's tally.
 
-A server is started by the first test that asks for it. All tests of one server
-form a group, so that parallel runs (`-n 2 --dist loadgroup`) start it once.
+A server is started by the first test that asks for it and lives to the end of
+the session. Each worker of a parallel run has its own: starting one takes
+seconds, and the cases of one server are then spread over the cores.
 """
 
 from __future__ import annotations
@@ -16,8 +17,6 @@ import pytest
 from objectstorage.storage import Storage
 from objectstorage.testing import servers
 from objectstorage.testing.servers import S3Server
-
-SERVERS = ("seaweedfs", "moto", "rclone", "external_s3")
 
 STORES = ["memory", "posix", "posixflat", "s3-seaweedfs", "s3-moto"]
 if servers.external() is not None:
@@ -97,24 +96,11 @@ def store(target: Target) -> Iterator[Storage]:
         yield store
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        for server in _servers_of(item):
-            item.add_marker(pytest.mark.xdist_group(server))
-            break
         suite = getattr(getattr(item, "cls", None), "tally", None)
         if suite is not None:
             item.user_properties.append(("suite", suite))
-
-
-def _servers_of(item: pytest.Item) -> Iterator[str]:
-    """The servers a test asks for: by fixture, by parameter, or by its suite's name."""
-    callspec = getattr(item, "callspec", None)
-    params = [str(value) for value in callspec.params.values()] if callspec is not None else []
-    words = {*getattr(item, "fixturenames", ()), *(p.removeprefix("s3-") for p in params)}
-    words.add(str(getattr(getattr(item, "cls", None), "tally", "")).removeprefix("s3-"))
-    return (server for server in SERVERS if server in words)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

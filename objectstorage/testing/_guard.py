@@ -7,6 +7,7 @@ that nothing but the standard library is imported.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -17,7 +18,9 @@ def main(command: list[str]) -> int:
     server = subprocess.Popen(command, stdin=subprocess.DEVNULL)
 
     def watch() -> None:
-        sys.stdin.buffer.read()
+        # not `sys.stdin`: its lock would be held when the interpreter ends
+        while os.read(0, 1024):
+            pass
         # Not terminate: what such a server holds is thrown away anyway.
         server.kill()
 
