@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import functools
 import io
 import threading
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
@@ -54,28 +53,21 @@ class ThreadedStorage(AsyncStorage):
         event = threading.Event()
         context = contextvars.copy_context()
         context.run(_cancel.flag.set, event)
-        call = functools.partial(context.run, function, *args, **kwargs)
-        future = asyncio.get_running_loop().run_in_executor(self._pool, call)
+        submitted = self._pool.submit(context.run, function, *args, **kwargs)
+        future = asyncio.wrap_future(submitted)
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
             event.set()
-            if future.cancel():  # it had not begun
+            if submitted.cancel():  # it had not begun
                 raise
-            cancelled = False
-            while not future.done():
-                try:
-                    await asyncio.wait([future])
-                except asyncio.CancelledError:
-                    cancelled = True  # asked again: still wait, the thread can't be left alone
-            if future.cancelled() or future.exception() is not None or cancelled:
-                future.cancelled() or future.exception()
+            await _finished(future)
+            failed = future.cancelled() or future.exception() is not None
+            if failed or getattr(function, "__name__", "") not in _WRITES:
                 raise
-            if getattr(function, "__name__", "") in _WRITES:
-                raise ErrOutcomeUnknown(
-                    "cancelled after the publish: the write is done", storage=self.url
-                ) from None
-            raise
+            raise ErrOutcomeUnknown(
+                "cancelled after the publish: the write is done", storage=self.url
+            ) from None
 
     @property
     def url(self) -> str:
@@ -243,6 +235,15 @@ class ThreadedStorage(AsyncStorage):
 _WRITES = frozenset(
     ("put", "delete", "delete_many", "_copy_within", "_move_within", "_publish", "close")
 )
+
+
+async def _finished(future: asyncio.Future[Any]) -> None:
+    """Wait for a thread, however often one is asked to stop: it can't be left alone."""
+    while not future.done():
+        try:
+            await asyncio.wait([future])
+        except asyncio.CancelledError:
+            continue
 
 
 def _take(iterator: Iterator[_T]) -> list[_T]:
