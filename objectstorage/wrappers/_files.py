@@ -56,6 +56,14 @@ class _Raw(io.RawIOBase):
         self._at += count
         return count
 
+    def readall(self) -> bytes:
+        # io's own asks for 8 KiB at a time
+        with self._call as call:
+            data = self._inner.read()
+            call.received(len(data))
+        self._at += len(data)
+        return data
+
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
         place = (0, self._at, self._size)[whence] + offset
         if place < 0:

@@ -47,7 +47,8 @@ class CachingStorage(ForwardingStorage):
     The cache holds at most `max_bytes`; what was stored longest ago and not
     read since goes first. Threads, processes and stores may share one (each
     process beyond the first may go over by a sixteenth). A cache that fails is
-    as good as empty. It is not closed with this store.
+    as good as empty, but for a reader that is open on it already. It is not
+    closed with this store.
 
     `ErrUnsupported` if equal ETags don't mean equal bytes on `store`.
     """
