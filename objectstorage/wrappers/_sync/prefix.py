@@ -73,8 +73,9 @@ class PrefixStorage(ForwardingStorage):
         return exc.at(key=None if key is None else self._up(key), storage=self.url)
 
     def _info(self, info: ObjectInfo) -> ObjectInfo:
-        _, size, last_modified, etag, content_type, metadata = info._fields()
-        return ObjectInfo(self._up(info.key), size, last_modified, etag, content_type, metadata)
+        # as `_replace` would, and of the same class, which may not know all its fields yet
+        renamed: ObjectInfo = tuple.__new__(type(info), (self._up(info.key), *info[1:]))
+        return renamed
 
     def _result(self, result: PutResult) -> PutResult:
         return result._replace(key=self._up(result.key))
