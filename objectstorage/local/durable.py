@@ -46,7 +46,7 @@ class Chains:
         try:
             while True:
                 ops.fsync(fd)
-                if not path or self._known(path, fd):
+                if not path or self.known(path, fd):
                     whole = True
                     return
                 # The nearest levels are the ones that will be met again; a deep
@@ -85,7 +85,8 @@ class Chains:
             ops.close(synced.pop()[1])
         return open_beneath(self._root, path or b".", DIRECTORY)
 
-    def _known(self, path: bytes, fd: int) -> bool:
+    def known(self, path: bytes, fd: int) -> bool:
+        """Whether the directory `path`, open as `fd`, and its chain have been synced."""
         if path not in self._held:
             return False
         found = ops.fstat(fd)

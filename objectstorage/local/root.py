@@ -63,7 +63,8 @@ class Root:
     can't have a descriptor's number pass to another file under their hands.
     """
 
-    def __init__(self, fd: int, made: list[str], layout: str) -> None:
+    def __init__(self, path: str, fd: int, made: list[str], layout: str) -> None:
+        self._path = path
         self.fd = fd
         self.tmp = -1
         magic = _magic(fd)
@@ -71,6 +72,7 @@ class Root:
         self.steady_scans = magic == _EXT4
         self.chains = Chains(fd, cached=self._local)
         self._made = made
+        self._anchored = False
         self._layout = f"objectstorage {layout} {_VERSION}\n".encode()
         self._marked = False
         self._lock = threading.Lock()
@@ -107,7 +109,7 @@ class Root:
             )
         self._marked = bool(text)
 
-    def prepare(self, *, durable: bool) -> None:
+    def prepare(self) -> None:
         """Before the first write: the directories, the marker, a sweep of leftovers."""
         with self._lock:
             if self.tmp >= 0:
@@ -115,7 +117,7 @@ class Root:
             tmp = tree.make_directory(self.fd, _TMP)
             try:
                 if not self._marked:
-                    self._mark(tmp, durable=durable)
+                    self._mark(tmp)
                     self._marked = True
                 sweep(tmp, locks_reach_all=self._local)
             except BaseException:
@@ -123,11 +125,12 @@ class Root:
                 raise
             self.tmp = tmp
 
-    def _mark(self, tmp: int, *, durable: bool) -> None:
+    def _mark(self, tmp: int) -> None:
+        # Synced even if the write at hand is not: torn, it would refuse the store.
         temporary = Temporary(tmp)
         try:
             temporary.write(self._layout)
-            temporary.seal(None, durable=durable)
+            temporary.seal(None, durable=True)
             ops.rename(temporary.name, _FORMAT, src_dir_fd=tmp, dst_dir_fd=self.fd)
         except BaseException:
             temporary.discard()
@@ -137,15 +140,40 @@ class Root:
     def sync(self, path: bytes, fd: int) -> None:
         """Put a new entry of the directory `path`, open as `fd`, on disk; closes `fd`."""
         self.chains.sync(path, fd)
-        if self._made:
-            # Whoever made the root, its entry must outlive the power as well.
-            for above in list(self._made):
-                fd = ops.open(above, _OPEN)
-                try:
-                    ops.fsync(fd)
-                finally:
-                    ops.close(fd)
-            self._made.clear()
+        if not self._anchored:
+            self._anchor()
+            self._anchored = True
+
+    def _anchor(self) -> None:
+        """Sync the root's entry and those above it, up to the mount point.
+
+        Whoever made them, perhaps just now and without a sync.
+        """
+        path, device = os.path.realpath(self._path), ops.fstat(self.fd).st_dev
+        while path != (above := os.path.dirname(path)):
+            path = above
+            try:
+                fd = ops.open(path, _OPEN)
+            except PermissionError:
+                # Whoever gave us a directory in there answers for it; not if it was us.
+                if path in self._made:
+                    raise
+                continue
+            try:
+                if ops.fstat(fd).st_dev != device:
+                    return
+                ops.fsync(fd)
+            finally:
+                ops.close(fd)
+
+    def holds(self, path: bytes, fd: int) -> bool:
+        """Whether the directory `path`, open as `fd`, is known to be on disk."""
+        return not path or self.chains.known(path, fd)
+
+    def prune(self, path: bytes) -> None:
+        """Remove `path` and the directories above it as long as they are empty."""
+        for gone in tree.prune(self.fd, path):
+            self.chains.forget(gone)
 
 
 def open_root(path: str, layout: str, *, make: bool, folds_case_safely: bool) -> Root:
@@ -153,12 +181,12 @@ def open_root(path: str, layout: str, *, make: bool, folds_case_safely: bool) ->
     made: list[str] = []
     try:
         if make:
-            made = _make(path)
+            made = _make(os.path.realpath(path))
         fd = ops.open(path, _OPEN)
     except (NotADirectoryError, FileExistsError) as exc:
         # Not "no such object": the store itself is misconfigured.
         raise ErrIO("the store's directory is not a directory", errno=errno.ENOTDIR) from exc
-    root = Root(fd, made, layout)
+    root = Root(path, fd, made, layout)
     root.check_format()
     if sys.platform == "darwin" and not folds_case_safely:
         if os.fpathconf(fd, _CASE_SENSITIVE) == 0:

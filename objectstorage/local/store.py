@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
 import time
+from collections.abc import Iterable
+from copy import copy
+from itertools import islice
+from typing import Literal
 
 from objectstorage import _cancel
+from objectstorage._plans import check_errors_option, keys_of, outcome, placed
 from objectstorage.bodies import Source, as_buffer, as_source, check_size
 from objectstorage.errors import (
     ErrDurabilityUnknown,
@@ -19,8 +22,9 @@ from objectstorage.errors import (
 )
 from objectstorage.keys import check_content_type, check_metadata
 from objectstorage.local import locks, meta, ops, tree
-from objectstorage.local.atomic import Temporary, check_etag, make_way, publish, regular
+from objectstorage.local.atomic import Temporary, make_way, publish, regular
 from objectstorage.local.confine import DIRECTORY, open_beneath
+from objectstorage.local.deleting import delete_in
 from objectstorage.local.failures import no_object, read_error, write_error
 from objectstorage.local.files import LocalWriter, copy_bytes
 from objectstorage.local.naming import Naming
@@ -42,6 +46,8 @@ from objectstorage.storage import (
 __all__ = ["LocalStorage"]
 
 _CHUNK = 1024 * 1024
+# Keys of a `delete_many` that are sorted by directory together.
+_BATCH = 1000
 
 
 class LocalStorage(ReadingStorage):
@@ -171,7 +177,7 @@ class LocalStorage(ReadingStorage):
             return root
         try:
             root = self._enter(make=self._create_root)
-            root.prepare(durable=durable)
+            root.prepare()
             return root
         except StorageError:
             raise
@@ -247,7 +253,11 @@ class LocalStorage(ReadingStorage):
         try:
             path = self._naming.path(key)
             etag = self._condition(if_match)
-            if not self._delete(path, etag):
+            above, _, name = path.rpartition(b"/")
+            found = self._delete_in(above, [name], etag)[0]
+            if isinstance(found, StorageError):
+                raise found
+            if not found:
                 if etag is not None:
                     raise ErrPreconditionFailed("there is no such object")
                 if must_exist:
@@ -255,54 +265,53 @@ class LocalStorage(ReadingStorage):
         except StorageError as exc:
             raise exc.at(key=key, operation="delete", storage=self.url)
 
-    def _delete(self, path: bytes, etag: str | None) -> bool:
-        """Whether there was something to delete."""
-        above, _, name = path.rpartition(b"/")
-        try:
-            root = self._root or self._enter()
-            parent = open_beneath(root.fd, above or b".", DIRECTORY)
-        except StorageError:
-            raise
-        except OSError as exc:
-            if exc.errno in (errno.ENOENT, errno.ENOTDIR):
-                return False
-            raise read_error(exc) from exc
-        try:
-            locks.lock(parent, exclusive=etag is not None)
-            try:
-                if etag is not None:
-                    check_etag(parent, name, etag)
-                else:
-                    found = ops.stat(name, dir_fd=parent, follow_symlinks=False)
-                    if stat.S_ISLNK(found.st_mode):
-                        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-                    if not regular(found):
-                        return False
-                _cancel.check()
-                ops.unlink(name, dir_fd=parent)
-            finally:
-                locks.unlock(parent)
-            if self._durable:
+    def delete_many(
+        self, keys: Iterable[str], *, errors: Literal["raise", "return"] = "raise"
+    ) -> dict[str, StorageError]:
+        """See `Storage.delete_many`. A directory is synced once for all its keys at hand."""
+        with placed(self, "delete_many"):
+            check_errors_option(errors)
+            self._check_open("delete_many")
+        failed: dict[str, StorageError] = {}
+        count = 0
+        coming = iter(keys_of(keys))
+        while batch := list(islice(coming, _BATCH)):
+            count += len(batch)
+            folders: dict[bytes, dict[str, bytes]] = {}
+            for key in batch:
                 try:
-                    ops.fsync(parent)
-                except OSError as exc:
-                    raise ErrDurabilityUnknown(
-                        "it was deleted, but its directory could not be synced", errno=exc.errno
-                    ) from exc
-        except StorageError:
-            raise
-        except FileNotFoundError:
-            return False
-        except OSError as exc:
-            raise read_error(exc) from exc
-        finally:
-            ops.close(parent)
-        self._prune(root, above)
-        return True
+                    above, _, name = self._naming.path(key).rpartition(b"/")
+                    folders.setdefault(above, {})[key] = name
+                except StorageError as exc:
+                    failed[key] = exc
+            for above, names in folders.items():
+                try:
+                    results = self._delete_in(above, list(names.values()), None)
+                except StorageError as exc:
+                    failed.update((key, copy(exc)) for key in names)
+                    continue
+                for key, result in zip(names, results, strict=True):
+                    if isinstance(result, StorageError):
+                        failed[key] = result
+        for key, err in failed.items():
+            err.at(key=key, operation="delete", storage=self.url)
+        return outcome(failed, count, errors, self.url)
 
-    def _prune(self, root: Root, path: bytes) -> None:
-        for gone in tree.prune(root.fd, path):
-            root.chains.forget(gone)
+    def _delete_in(
+        self, folder: bytes, names: list[bytes], etag: str | None
+    ) -> list[bool | StorageError]:
+        """For each file of the directory whether it was there to be deleted, or its error."""
+        while True:
+            try:
+                root = self._root or self._enter()
+            except FileNotFoundError:
+                return [False] * len(names)
+            except OSError as exc:
+                raise read_error(exc) from exc
+            found = delete_in(root, folder, names, etag=etag, durable=self._durable)
+            if True in found or not root.removed():
+                return found
+            self._leave(root)
 
     # -- copying, moving -------------------------------------------------------
 
@@ -379,6 +388,9 @@ class LocalStorage(ReadingStorage):
         dst_dir = -1
         try:
             dst_dir = tree.make_directory(root.fd, dst_above)
+            if self._durable and not root.holds(dst_above, dst_dir):
+                # The name must not move to where nothing on disk leads yet.
+                root.sync(dst_above, ops.dup(dst_dir))
             taken = locks.lock_both(src_dir, dst_dir)
             try:
                 found = ops.stat(src_name, dir_fd=src_dir, follow_symlinks=False)
@@ -393,7 +405,8 @@ class LocalStorage(ReadingStorage):
             entered, dst_dir = dst_dir, -1
             self._settle(root, dst_above, entered, self._durable)
             if self._durable:
-                self._settle_source(src_dir)
+                left, src_dir = src_dir, -1
+                self._settle_source(root, src_above, left)
         except StorageError:
             raise
         except FileNotFoundError:
@@ -404,17 +417,18 @@ class LocalStorage(ReadingStorage):
         except OSError as exc:
             raise write_error(exc) from exc
         finally:
-            ops.close(src_dir)
+            if src_dir >= 0:
+                ops.close(src_dir)
             if dst_dir >= 0:
                 ops.close(dst_dir)
-        self._prune(root, src_above)
+        root.prune(src_above)
         return PutResult(
             dst, found.st_size, etag_of(found.st_mtime_ns, found.st_ino, found.st_size)
         )
 
-    def _settle_source(self, fd: int) -> None:
+    def _settle_source(self, root: Root, path: bytes, fd: int) -> None:
         try:
-            ops.fsync(fd)
+            root.sync(path, fd)
         except OSError as exc:
             raise ErrDurabilityUnknown(
                 "it was moved, but the source's directory could not be synced", errno=exc.errno
