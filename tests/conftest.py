@@ -104,7 +104,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """How many cases of the suite each store passed, failed, skipped."""
+    """How many cases of the suite each store passed, and how many crashes were survived."""
+    _suite_summary(terminalreporter)
+    _crash_summary(terminalreporter)
+
+
+def _crash_summary(terminalreporter: Any) -> None:
+    counts: dict[str, int] = {}
+    for report in terminalreporter.stats.get("passed", ()):
+        for name, value in getattr(report, "user_properties", ()):
+            if name == "crash":
+                what, count = value
+                counts[what] = counts.get(what, 0) + count
+    if counts:
+        terminalreporter.section("crashes of local stores, all survived")
+        for what, count in counts.items():
+            terminalreporter.write_line(f"{count:8,} {what}")
+
+
+def _suite_summary(terminalreporter: Any) -> None:
     counts: dict[str, dict[str, int]] = {}
     for outcome in ("passed", "failed", "error", "skipped"):
         for report in terminalreporter.stats.get(outcome, ()):

@@ -1,7 +1,13 @@
-"""Local stores after every crash that can be thought of (see `objectstorage.testing.crash`)."""
+"""Local stores after every crash that can be thought of (see `objectstorage.testing.crash`).
+
+`OBJECTSTORAGE_TEST_CRASHES=20` explores twenty times as much where not
+everything can be explored: large sets of disk states, and real kills.
+"""
 
 from __future__ import annotations
 
+import os
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +17,12 @@ import pytest
 from objectstorage.posix import PosixStorage
 from objectstorage.posixflat import PosixFlatStorage
 from objectstorage.testing.crash import SCENARIOS, Open, Scenario
+from objectstorage.testing.crash_disk import Sync
+from objectstorage.testing.crash_kill import STORES, kill_writers
+from objectstorage.testing.crash_power import cut_power_everywhere, record
 from objectstorage.testing.crash_stop import stop_everywhere
+
+TIMES = int(os.environ.get("OBJECTSTORAGE_TEST_CRASHES", "1"))
 
 OPENERS: dict[str, Open] = {
     "posix": lambda root, durable: PosixStorage(root, durable=durable),
@@ -22,16 +33,105 @@ every_store = pytest.mark.parametrize("open_store", OPENERS.values(), ids=OPENER
 every_scenario = pytest.mark.parametrize(
     "scenario", SCENARIOS, ids=[scenario.name.replace(" ", "-") for scenario in SCENARIOS]
 )
+Record = Callable[[str, Any], None]
+
+
+def named(name: str) -> Scenario:
+    return next(scenario for scenario in SCENARIOS if scenario.name == name)
 
 
 @every_store
 @every_scenario
 def test_dying_at_every_operation(
-    tmp_path: Path,
-    scenario: Scenario,
-    open_store: Open,
-    record_property: Callable[[str, Any], None],
+    tmp_path: Path, scenario: Scenario, open_store: Open, record_property: Record
 ) -> None:
     deaths = stop_everywhere(scenario, tmp_path, open_store)
-    record_property("crashes: deaths at an operation", deaths)
+    record_property("crash", ("deaths at an operation", deaths))
     assert deaths > 10
+
+
+@every_store
+@every_scenario
+def test_power_lost_after_every_operation(
+    tmp_path: Path, scenario: Scenario, open_store: Open, record_property: Record
+) -> None:
+    recording = record(scenario, tmp_path / "recorded", open_store)
+    for atomic in (True, False):
+        place = tmp_path / f"atomic-{atomic}"
+        states = cut_power_everywhere(
+            recording, scenario, place, open_store, atomic_renames=atomic, limit=40 * TIMES
+        )
+        record_property("crash", ("disk states after a power loss", states))
+        assert states > 2
+
+
+# -- what the explorer would not see is no proof: each sync left out must show --
+
+
+def syncs(scenario: Scenario, folder: Path) -> int:
+    events = record(scenario, folder, OPENERS["posix"]).events
+    return sum(isinstance(event, Sync) for event in events)
+
+
+def shows(scenario: Scenario, folder: Path, lose: Callable[[int, str], bool]) -> bool:
+    """Whether the power's loss does harm if a sync is left out."""
+    recording = record(scenario, folder / "recorded", OPENERS["posix"], lose=lose)
+    for atomic in (True, False):
+        place = folder / f"atomic-{atomic}"
+        try:
+            cut_power_everywhere(
+                recording, scenario, place, OPENERS["posix"], atomic_renames=atomic
+            )
+        except AssertionError:
+            return True
+    return False
+
+
+def test_each_sync_of_a_new_key_is_needed(tmp_path: Path) -> None:
+    scenario = named("put into new folders")
+    scenario = scenario._replace(steps=scenario.steps[:1])
+    count = syncs(scenario, tmp_path / "whole")
+    assert count == 4  # the file, its directory, the one above, the root
+    for number in range(count):
+        assert shows(scenario, tmp_path / str(number), lambda n, _, number=number: n == number)
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("put over", "store/a/b"),
+        ("put into a new store", "store/new/deep"),
+        ("put into a new store", "store/new"),
+        ("put into a new store", "store"),
+        ("put into a new store", ""),
+        ("folders made without durability, then used with", "store/new"),
+        ("delete", "store/a/b"),
+        ("move", "store"),
+        ("move", "store/a/b"),
+        ("move what was put without durability", "store/a/k"),
+        ("copy", "store/new"),
+    ],
+)
+def test_a_sync_left_out_shows(tmp_path: Path, name: str, path: str) -> None:
+    assert shows(named(name), tmp_path, lambda _, synced: synced == path)
+
+
+@pytest.mark.parametrize("name", ["put over", "create", "put if match", "write", "copy"])
+def test_an_unsynced_file_shows(tmp_path: Path, name: str) -> None:
+    assert shows(named(name), tmp_path, lambda _, path: path.startswith("store/.objectstorage/tmp"))
+
+
+# -- real deaths ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", STORES)
+def test_killed_writers(tmp_path: Path, kind: str, record_property: Record) -> None:
+    seed = random.randrange(1 << 32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    acknowledged = 0
+    for _ in range(4 * TIMES):
+        acknowledged += kill_writers(kind, tmp_path, writers=3, chance=chance)
+        record_property("crash", ("processes killed", 3))
+    record_property("crash", ("acknowledged writes checked after a kill", acknowledged))
+    assert acknowledged > 0

@@ -82,10 +82,10 @@ def progress(scenario: Scenario, done: int, *, power: bool) -> Expected:
                 vague.add(key)
             elif text is not None:
                 texts[key] = text
-    step = scenario.steps[done] if done < len(scenario.steps) else None
-    if power and step is not None and not step.durable:
-        vague.update(step.changes)
-    return Expected(texts, frozenset(vague), step)
+    under_way = scenario.steps[done] if done < len(scenario.steps) else None
+    if power and under_way is not None and not under_way.durable:
+        vague.update(under_way.changes)
+    return Expected(texts, frozenset(vague), under_way)
 
 
 def verify(store: Storage, expected: Expected, leftovers: Callable[[], list[str]]) -> None:
