@@ -10,22 +10,24 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from itertools import islice
 from time import perf_counter
 from typing import Any
 
-from benchmarks.peers import posix, s3
-from benchmarks.peers.goals import OURS, POSIX, S3, Goal, judge, row
+from benchmarks.peers import posix, s3, s3_tasks
+from benchmarks.peers.goals import OURS, POSIX, S3, S3_TASKS, Goal, judge, row
 from benchmarks.peers.memory import peak
 from objectstorage import open_storage
 from objectstorage.bench import Config, Report, Target, run
 from objectstorage.bench.report import notes
 from objectstorage.bench.text import seconds_text, size_text
-from objectstorage.testing.servers import S3Server, external, seaweedfs
+from objectstorage.testing.servers import S3Server, external, moto, seaweedfs
 
 _MIB = 1 << 20
 _IMPORT_LIMIT = 0.040
 _PAGE = 1000
+_IN_FLIGHT = 32
 
 
 def main() -> int:
@@ -52,7 +54,7 @@ def main() -> int:
 def _imports(quick: bool) -> bool:
     """How long `import objectstorage` takes, beyond an interpreter that does nothing."""
     times: dict[str, list[float]] = {"pass": [], "import objectstorage": []}
-    for _ in range(5 if quick else 21):
+    for _ in range(15 if quick else 31):
         for code, found in times.items():
             begun = perf_counter()
             subprocess.run([sys.executable, "-c", code], check=True)
@@ -89,15 +91,22 @@ def _s3(server: S3Server, quick: bool, save: str | None) -> bool:
     with server.open() as store:
         store.put("probe", b"")
         store.delete("probe")
-    workloads = ("put", "get", "stat", "delete", "list")
-    small, large = _configs(quick, workloads, large=(64 if quick else 256) * _MIB)
+    verbs = ("put", "get", "stat", "delete")
+    small, large = _configs(quick, (*verbs, "list"), large=(64 if quick else 256) * _MIB)
     layers = list(s3.TARGETS)
     groups = {
         "plain": _run(lambda name: s3.make(name, server), layers, small),
         "large": _run(lambda name: s3.make(name, server), layers, large),
     }
+    with moto() as flat:
+        listing = replace(small, workloads=("list",))
+        groups["flat"] = _run(lambda name: s3.make(name, flat), layers, listing)
     passed = _table("s3", S3, layers, groups, save)
-    return passed & _memory(s3.make, server, layers, large.sizes[0], 64 * _MIB)
+    layers = [OURS, *s3_tasks.TARGETS]
+    tasks = replace(small, workloads=verbs, concurrency=(_IN_FLIGHT,))
+    groups = {"plain": _run(lambda name: s3_tasks.make(name, server), layers, tasks)}
+    passed &= _table(f"s3, asyncio, {_IN_FLIGHT} in flight", S3_TASKS, layers, groups, save)
+    return passed & _memory(s3.make, server, list(s3.TARGETS), 256 * _MIB, 64 * _MIB)
 
 
 def _configs(quick: bool, workloads: Sequence[str], *, large: int) -> tuple[Config, Config]:
@@ -154,7 +163,7 @@ def _table(
                 print(note)
         if save is not None:
             os.makedirs(save, exist_ok=True)
-            with open(os.path.join(save, f"{part}-{name}.jsonl"), "w") as file:
+            with open(os.path.join(save, f"{part.replace(', ', '-')}-{name}.jsonl"), "w") as file:
                 file.writelines(line + "\n" for line in report.lines())
     return passed
 

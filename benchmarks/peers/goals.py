@@ -9,7 +9,7 @@ from typing import Literal
 from objectstorage.bench.results import METRICS
 from objectstorage.bench.text import metric_text
 
-__all__ = ["OURS", "POSIX", "RUST", "S3", "Goal", "Verdict", "judge", "row"]
+__all__ = ["OURS", "POSIX", "RUST", "S3", "S3_TASKS", "Goal", "Verdict", "judge", "row"]
 
 OURS = "objectstorage"
 RUST = ("obstore", "opendal")
@@ -30,7 +30,7 @@ class Goal:
     metric: str
     rivals: tuple[str, ...]
     least: float
-    group: Literal["plain", "durable", "large"] = "plain"
+    group: Literal["plain", "durable", "large", "flat"] = "plain"
 
 
 _KIB = tuple(
@@ -61,11 +61,23 @@ S3: Sequence[Goal] = (
         Goal(f"{name} 1 KiB, client CPU", name, "cpu", _S3_PEERS, 1.5)
         for name in ("get", "put", "stat", "delete")
     ),
-    Goal("list, per object, client CPU", "list", "cpu", _S3_PEERS, 1.0),
+    # SeaweedFS lists folder by folder: key order takes a walk, which the peers leave out
+    Goal("list, per object, client CPU, by folders", "list", "cpu", _S3_PEERS, 1.0),
+    Goal("list, per object, client CPU, flat", "list", "cpu", _S3_PEERS, 1.0, "flat"),
     Goal("large get, streamed", "multipart-get", "throughput", _S3_PEERS, 1.0, "large"),
     Goal("large put, streamed", "multipart-put", "throughput", _S3_PEERS, 1.0, "large"),
 )
-"""On a local server, one operation at a time."""
+"""On local servers, one operation at a time."""
+
+S3_TASKS: Sequence[Goal] = tuple(
+    goal
+    for name in ("get", "put", "stat", "delete")
+    for goal in (
+        Goal(f"{name} 1 KiB", name, "throughput", RUST, 1.3),
+        Goal(f"{name} 1 KiB, client CPU", name, "cpu", RUST, 3.0),
+    )
+)
+"""On a local server, by asyncio, 32 operations in flight."""
 
 
 def judge(goal: Goal, medians: Mapping[str, float]) -> tuple[str | None, float | None, Verdict]:

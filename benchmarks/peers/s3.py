@@ -4,31 +4,45 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any, BinaryIO, cast
 
+from benchmarks.peers.goals import OURS
 from benchmarks.peers.posix import obstore_target, opendal_target
 from objectstorage.bench.targets import Target, filesystem_target, storage_target
 from objectstorage.testing.servers import S3Server
 
-__all__ = ["TARGETS", "make"]
+__all__ = ["TARGETS", "make", "obstore_store", "opendal_options", "ours"]
 
 _CHUNK = 1 << 20
 _PART = 8 << 20
 
 
 def make(layer: str, server: S3Server) -> Target:
-    """The layer's target in the server's bucket, which must be there."""
-    return TARGETS[layer](server)
+    """The layer's target in the server's bucket, which must be there.
+
+    What is not timed is done by this library, which is the quickest at it.
+    """
+    peer = TARGETS[layer](server)
+    if layer == OURS:
+        return peer
+    return replace(ours(server), layer=layer, url=peer.url, timed=peer)
 
 
-def _ours(server: S3Server) -> Target:
-    return storage_target(server.open(f"s3://{server.bucket}"), layer="objectstorage")
+def ours(server: S3Server) -> Target:
+    """This library's blocking face."""
+    return storage_target(server.open(f"s3://{server.bucket}"), layer=OURS)
 
 
 def _obstore(server: S3Server) -> Target:
+    return obstore_target(obstore_store(server), server.endpoint)
+
+
+def obstore_store(server: S3Server) -> Any:
+    """obstore's store, for its blocking functions and its coroutines."""
     from obstore.store import S3Store
 
-    store = S3Store(
+    return S3Store(
         server.bucket,
         endpoint=server.endpoint,
         region=server.region,
@@ -37,23 +51,25 @@ def _obstore(server: S3Server) -> Target:
         virtual_hosted_style_request=False,
         client_options={"allow_http": True},
     )
-    return obstore_target(store, server.endpoint)
 
 
 def _opendal(server: S3Server) -> Target:
     import opendal
 
-    operator = opendal.Operator(
-        "s3",
-        bucket=server.bucket,
-        root="/",
-        endpoint=server.endpoint,
-        region=server.region,
-        access_key_id=server.access_key,
-        secret_access_key=server.secret_key,
-        disable_config_load="true",
-    )
-    return opendal_target(operator, server.endpoint)
+    return opendal_target(opendal.Operator("s3", **opendal_options(server)), server.endpoint)
+
+
+def opendal_options(server: S3Server) -> dict[str, str]:
+    """What either of opendal's operators takes."""
+    return {
+        "bucket": server.bucket,
+        "root": "/",
+        "endpoint": server.endpoint,
+        "region": server.region,
+        "access_key_id": server.access_key,
+        "secret_access_key": server.secret_key,
+        "disable_config_load": "true",
+    }
 
 
 def _boto3(server: S3Server) -> Target:
@@ -182,7 +198,7 @@ class _File(io.RawIOBase):
 
 
 TARGETS: dict[str, Callable[[S3Server], Target]] = {
-    "objectstorage": _ours,
+    OURS: ours,
     "obstore": _obstore,
     "opendal": _opendal,
     "boto3": _boto3,

@@ -11,7 +11,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import islice
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Protocol
 
 from objectstorage.bench.workloads import Moved, Operation
@@ -64,12 +64,13 @@ class Pace:
         self.rate = rate
         self.seconds = float("inf") if seconds is None else seconds
         self._count = count
-        self.start = self.end = 0.0
+        self.start = self.end = self.cpu = 0.0
         self.stop = threading.Event()
         self._barrier = threading.Barrier(workers, action=self.begin)
 
     def begin(self) -> None:
         """The round starts now; for workers that don't `wait`."""
+        self.cpu = process_time()  # what the workers set up before is not counted
         self.start = perf_counter()
         self.end = self.start + self.seconds
 

@@ -164,9 +164,9 @@ def _rounds(
             rate=config.rate,
         )
         known = reset_peak()
-        resident, cpu, before = resident_memory(), process_time(), tally.attempts
+        resident, before = resident_memory(), tally.attempts
         (job.target.driver or driver)(job.operations, pace, records)
-        cpu = process_time() - cpu
+        cpu = process_time() - pace.cpu
         peak = peak_memory() - resident - sum(record.memory for record in records)
         ends = [record.ends[-1] for record in records if record.ends]
         # a round ends with its last operation, not with the join behind it

@@ -188,7 +188,7 @@ class _OnPopulation(Workload):
 
     def drawn(self, worker: int) -> list[str]:
         """Random keys to take turns with, drawn beforehand: it costs as much as a fast stat."""
-        return self.rng(worker).choices(self.keys, k=_DRAWN)
+        return self.rng(worker).choices(self.keys, k=_DRAWN // self.site.concurrency)
 
 
 class Get(_OnPopulation):
@@ -295,17 +295,25 @@ class Put(Workload):
 
 
 class Delete(Workload):
+    """Each object once; those deleted are put again, off the clock, before the next round."""
+
     name = "delete"
     needs = ()
 
-    def begin(self) -> None:
+    def prepare(self) -> None:
         objects = max(self.site.objects, self.site.concurrency)
-        self.keys = self.fill(f"{n:06}" for n in range(objects))
+        self.names = [f"{n:06}" for n in range(objects)]
+        self.gone = self.names
+
+    def begin(self) -> None:
+        self.fill(self.gone)
+        self.gone = []
 
     def operations(self, worker: int) -> Iterator[Operation]:
         check = _always(Moved())
-        for key in self.shares(self.keys)[worker]:
-            yield Operation("delete", self.timed.delete, (key,), check)
+        for name in self.shares(self.names)[worker]:
+            self.gone.append(name)
+            yield Operation("delete", self.timed.delete, (self.site.key(name),), check)
 
 
 class DeleteBulk(Workload):
