@@ -24,7 +24,7 @@ from objectstorage.s3.dialect import DIALECTS, Dialect, dialect_of
 from objectstorage.s3.effects import Block, Close, Connect, Effects, Send, Sleep
 from objectstorage.s3.encoding import EMPTY, Payload
 from objectstorage.s3.replies import error_of, http_date
-from objectstorage.s3.signing import Credentials, Headers, Signer
+from objectstorage.s3.signing import REGION, Credentials, Headers, Signer
 from objectstorage.s3.transport import Exchange, Reply, TransportError
 from objectstorage.s3.xml import MAX_DOCUMENT, parse_error
 
@@ -38,6 +38,8 @@ _log = logging.getLogger("objectstorage")
 # Worth another try: overload, and what a proxy says of a server that went away.
 _BUSY = frozenset((429, 500, 502, 503, 504))
 _BUSY_CODES = frozenset(("SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable"))
+# Said by S3 before it does anything; any other 5xx may come after the work was done.
+_REJECTED_CODES = frozenset(("SlowDown", "RequestTimeout", "ServiceUnavailable"))
 # A write that raced another one; S3 asks to send it again.
 _RACED_CODES = frozenset(("ConditionalRequestConflict", "OperationAborted"))
 _EXPIRED_CODES = frozenset(("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"))
@@ -59,6 +61,27 @@ class Trace:
         self.began = time.monotonic()
         self.uncertain = False
         self.attempts: list[str] = []
+
+    def stopped(self, exc: BaseException, sent: bool) -> None:
+        """Interrupted, cancelled, or failed on this side: before the last byte nothing happened.
+
+        After it, or after an earlier attempt's, that can't be told: `ErrOutcomeUnknown`.
+        """
+        self.uncertain = self.uncertain or (sent and not isinstance(exc, Exception))
+        if self.uncertain:
+            raise ErrOutcomeUnknown(
+                "interrupted after the request was sent: the write may or may not have happened"
+            ) from exc
+
+    def checked(self, error: StorageError) -> StorageError:
+        """The error of the last attempt, unless an earlier one may have been carried out."""
+        if not self.uncertain:
+            return error
+        unknown = ErrOutcomeUnknown(
+            "a reply was lost, and another try failed: the write may or may not have happened"
+        )
+        unknown.__cause__ = error
+        return unknown
 
 
 class Client:
@@ -169,13 +192,8 @@ class Client:
                         "the server's TLS certificate does not verify", attempts=[str(exc)]
                     ) from exc
             except BaseException as exc:
-                # Interrupted or cancelled: before the last byte nothing was published.
-                if trace is not None and exchange.sent == "all" and not isinstance(exc, Exception):
-                    trace.uncertain = True
-                    raise ErrOutcomeUnknown(
-                        "interrupted after the request was sent: "
-                        "the write may or may not have happened"
-                    ) from exc
+                if trace is not None:
+                    trace.stopped(exc, exchange.sent == "all")
                 raise
             else:
                 self._learn(reply)
@@ -190,9 +208,9 @@ class Client:
                 cause = error_of(reply, options.bucket)
                 if status in _BUSY or code in _BUSY_CODES or (raced and code in _RACED_CODES):
                     pause = _retry_after(reply)
-                    if trace is not None and status != 429 and status < 504:
-                        trace.uncertain = trace.uncertain or status in (500, 502)
-                elif (yield from self._put_right(reply, code, found, put_right)):
+                    if trace is not None and status >= 500 and code not in _REJECTED_CODES:
+                        trace.uncertain = True
+                elif (yield from self._put_right(reply, code, found, signer, put_right)):
                     if payload.repeatable:
                         continue
                     raise ErrUnavailable("the data can't be read again for another try") from cause
@@ -215,7 +233,12 @@ class Client:
             ):
                 self._give_up(cause, attempts, trace, late, payload.repeatable)
             _log.debug("%s %s: %s; again in %.3f s", method, options.url, attempts[-1], pause)
-            yield Sleep(pause)
+            try:
+                yield Sleep(pause)
+            except BaseException as exc:
+                if trace is not None:
+                    trace.stopped(exc, False)
+                raise
 
     def _give_up(
         self,
@@ -243,7 +266,9 @@ class Client:
             ) from error
         raise error
 
-    def _put_right(self, reply: Reply, code: str, document: Any, done: set[str]) -> Effects[bool]:
+    def _put_right(
+        self, reply: Reply, code: str, document: Any, signer: Signer, done: set[str]
+    ) -> Effects[bool]:
         """Mend what the server says is wrong with us, each thing once."""
         region = reply.headers.get("x-amz-bucket-region") or (
             document.region if document is not None else None
@@ -251,10 +276,13 @@ class Client:
         if (
             reply.status in (301, 307, 400)
             and region
-            and region != self._region
+            and REGION.fullmatch(region)
+            and region != signer.region
             and "region" not in done
         ):
             done.add("region")
+            if region == self._region:
+                return True  # another request has been told the same meanwhile
             # Never `Location`: the host is built from the region that was named.
             self._region = region
             origin, self.path = _place(self.options, region)

@@ -18,6 +18,7 @@ from objectstorage.bodies import Source, as_buffer, as_source, check_size
 from objectstorage.errors import (
     ErrBadRequest,
     ErrInvalidKey,
+    ErrInvalidURL,
     ErrPermission,
     ErrPreconditionFailed,
     ErrUnsupported,
@@ -98,6 +99,10 @@ class Core:
         self._max_key = MAX_KEY - len(options.prefix.encode())
         self._strict = _STRICT._replace(max_key=self._max_key)
         self._plain = min(self._max_key, 255)
+        # A prefix that some servers can't hold is looked at before the first key.
+        self._odd_prefix = bool(options.prefix) and not _PLAIN.fullmatch(options.prefix[:-1])
+        if self._odd_prefix:
+            self._plain = 0
 
     @property
     def url(self) -> str:
@@ -141,6 +146,13 @@ class Core:
             reply = yield from self.client.call("GET", "", "location=")
             if self.client.dialect is None:
                 raise error_of(reply, self.options.bucket)
+        if self._odd_prefix:
+            rules = self.client.dialect.key_rules._replace(reserved=())
+            try:
+                rules.check(self.options.prefix[:-1])
+            except ErrInvalidKey as exc:
+                raise ErrInvalidURL(f"this server can't hold the prefix: {exc.message}") from exc
+            self._odd_prefix = False
         return self.client.dialect
 
     def _is_plain(self, key: str) -> bool:
@@ -149,6 +161,8 @@ class Core:
 
     def _check(self, key: str) -> Effects[None]:
         """Refuse a key that this server can't hold, before it is sent."""
+        if self._odd_prefix:
+            yield from self._dialect()
         try:
             self._strict.check(key)
         except ErrInvalidKey:
@@ -195,6 +209,8 @@ class Core:
         timeout: float | None,
     ) -> Effects[PutResult]:
         """See `Storage.put`. `data` may be a `Source` already."""
+        if timeout is None:
+            timeout = self.options.timeout
         deadline = None if timeout is None else time.monotonic() + timeout
         condition = Condition.of(create, self._etag(if_match, create))
         content_type, metadata = check_content_type(content_type), check_metadata(metadata)
@@ -436,7 +452,8 @@ class Core:
 
     def list_uploads(self, prefix: str) -> Effects[None]:
         """See `Storage.list_uploads`; emits batches of `Upload`."""
-        return deleting.list_uploads(self.client, prefix)
+        yield from self._dialect()
+        yield from deleting.list_uploads(self.client, prefix)
 
     def abort_upload(self, upload: Upload) -> Effects[None]:
         """See `Storage.abort_upload`."""

@@ -137,7 +137,9 @@ def list_uploads(client: Client, prefix: str) -> Effects[None]:
     markers: tuple[str, str] | None = None
     while True:
         pairs = [("uploads", ""), ("prefix", own + prefix), ("max-uploads", "1000")]
-        pairs.append(("encoding-type", "url"))
+        if not (client.dialect is not None and client.dialect.folder_order):
+            # SeaweedFS says that it encodes the keys of uploads, and doesn't.
+            pairs.append(("encoding-type", "url"))
         if markers is not None:
             pairs += [("key-marker", markers[0]), ("upload-id-marker", markers[1])]
         reply = yield from client.call("GET", "", query_of(pairs))

@@ -53,6 +53,7 @@ OPTION_NAMES = (
 )
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]")
+_WORD = re.compile(r"[!-~]+")
 _HEADER = re.compile(r"[a-z0-9][a-z0-9-]*")
 # Ours to set: an option that replaced one would break signing or framing.
 _OWN_HEADERS = frozenset(
@@ -90,7 +91,7 @@ class Options:
     sign_payload: bool = False
     sse: str | None = None
     sse_kms_key: str | None = None
-    headers: tuple[tuple[str, str], ...] = ()
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
     @property
     def url(self) -> str:
@@ -146,6 +147,9 @@ def _finder(given: Any, profile: str | None) -> Callable[[], Credentials | None]
                 "no credentials: none in options, environment, profile or instance metadata "
                 "(anonymous=true asks for none)"
             ) from exc
+        for value in (found.access_key, found.secret_key, found.session_token or "-"):
+            if not _WORD.fullmatch(value):
+                raise ErrPermission("the credentials found hold blanks or control characters")
         expires = getattr(found, "_expiration", None)
         return Credentials(
             found.access_key,
@@ -224,10 +228,18 @@ def parse_options(bucket: str, path: str, options: dict[str, Any]) -> Options:
         copy_part=parse_number("copy_part", options.get("copy_part", 512 * _MIB), int, least=1),
         checksum=_one_of(options, "checksum", "crc32", "none"),
         sign_payload=parse_bool("sign_payload", options.get("sign_payload", False)),
-        sse=options.get("sse"),
-        sse_kms_key=options.get("sse_kms_key"),
+        sse=_word(options, "sse"),
+        sse_kms_key=_word(options, "sse_kms_key"),
         headers=_headers(options.get("headers")),
     )
+
+
+def _word(options: dict[str, Any], name: str) -> str | None:
+    """What goes into a header as it is."""
+    value = options.get(name)
+    if value is not None and not (isinstance(value, str) and _WORD.fullmatch(value)):
+        raise ErrInvalidURL(f"{name} is a word of ASCII, not {value!r}")
+    return value
 
 
 def _one_of(options: dict[str, Any], name: str, default: str, *others: str) -> Any:
@@ -250,8 +262,9 @@ def _endpoint(options: dict[str, Any]) -> str:
     try:
         parts = urlsplit(endpoint)
         port = parts.port
-    except ValueError as exc:
-        raise ErrInvalidURL("the endpoint's port is no number") from exc
+    except ValueError:
+        # the cause is left out: it quotes what may be a misplaced password
+        raise ErrInvalidURL("the endpoint's port is no number") from None
     if parts.username is not None or parts.password is not None:
         raise ErrInvalidURL("an endpoint holds no credentials")
     if parts.scheme not in ("http", "https") or not parts.hostname or not parts.hostname.isascii():
@@ -274,12 +287,7 @@ def _credentials(options: dict[str, Any]) -> Any:
     if given is not None:
         raise ErrInvalidURL("give credentials or access_key and secret_key, not both")
     for value in (access, secret, options.get("session_token") or "-"):
-        if (
-            not isinstance(value, str)
-            or not value
-            or not value.isascii()
-            or value.split() != [value]
-        ):
+        if not isinstance(value, str) or not _WORD.fullmatch(value):
             # no repr: it may be a secret
             raise ErrInvalidURL("an access key, secret key or token is a word of ASCII")
     return Credentials(access, secret, options.get("session_token"))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import zlib
-from typing import TYPE_CHECKING
 
 from objectstorage.errors import (
     ErrIntegrity,
     ErrInvalidRange,
     ErrNotModified,
     ErrPreconditionFailed,
+    ErrTimeout,
     ErrUnavailable,
     StorageError,
 )
@@ -21,9 +21,6 @@ from objectstorage.s3.replies import error_of, info_of
 from objectstorage.s3.signing import quote_key, quoted
 from objectstorage.s3.transport import Reply, TransportError
 from objectstorage.storage import Fetched, ObjectInfo
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["ObjectBody", "fetch", "get", "stat"]
 
@@ -96,6 +93,7 @@ def fetch(
                 first, stop = resolve_range(start, end, info.size)
                 if len(reply.body) != stop - first:
                     raise ErrIntegrity(f"{len(reply.body)} bytes came, not {stop - first}")
+                _check_place(reply, first)
             elif not _crc_matches(reply):
                 if attempt + 1 < client.options.attempts:
                     continue
@@ -116,6 +114,13 @@ def _range(start: int, end: int | None) -> str:
     if start < 0:
         return f"bytes={start}"
     return f"bytes={start}-" if end is None else f"bytes={start}-{end - 1}"
+
+
+def _check_place(reply: Reply, first: int) -> None:
+    """Whether a partial reply begins where it was asked to."""
+    said = reply.headers.get("content-range", "")
+    if not said.startswith(f"bytes {first}-"):
+        raise ErrIntegrity(f"asked from byte {first} on, the server sent {said!r}")
 
 
 def _crc_matches(reply: Reply) -> bool:
@@ -197,7 +202,7 @@ class ObjectBody:
 
     def read(self, place: int, n: int) -> Effects[bytes]:
         """At most `n` bytes at `place`, empty only at the end of the object."""
-        failures = 0
+        attempts: list[str] = []
         while True:
             if self._info is not None and (n == 0 or place >= self._info.size):
                 yield from self._check_whole(place)
@@ -213,12 +218,11 @@ class ObjectBody:
                     raise TransportError("the body ended early", sent="all")
             except TransportError as exc:
                 self._reply = None
-                failures += 1
-                if failures >= self._client.options.attempts:
-                    raise ErrUnavailable(
-                        "the body was cut short time and again", attempts=[str(exc)] * failures
-                    ) from exc
-                yield Sleep(0.05 * failures)
+                attempts.append(str(exc))
+                if len(attempts) >= self._client.options.attempts:
+                    kind = ErrTimeout if exc.timeout else ErrUnavailable
+                    raise kind("the body was cut short time and again", attempts=attempts) from exc
+                yield Sleep(0.05 * len(attempts))
                 continue
             if self._crc is not None:
                 self._crc = zlib.crc32(data, self._crc)
@@ -278,6 +282,12 @@ class ObjectBody:
         if reply.status == 200 and place:
             yield Close(reply)
             raise ErrIntegrity("the server sent the whole object when asked for a part")
+        if reply.status == 206:
+            try:
+                _check_place(reply, place)
+            except ErrIntegrity:
+                yield Close(reply)
+                raise
         self._place = place
         self._stop = info.size if end is None else min(end, info.size)
         if self._stop > place:
