@@ -38,8 +38,8 @@ class LocalFile(NamedTuple):
 def walk(
     root: str,
     *,
-    skipped: Callable[[str, str], None],
-    failed: Callable[[OSError], None],
+    skipped: Callable[[str, str], object],
+    failed: Callable[[OSError], object],
 ) -> Iterator[LocalFile]:
     """The regular files below `root`, in key order of their names.
 

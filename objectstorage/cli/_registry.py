@@ -30,6 +30,7 @@ COMMANDS: dict[str, str] = {
     "cp": "copy objects within a store or between two",
     "mv": "move objects within a store or between two",
     "rm": "delete objects",
+    "sync": "make a folder or a store hold what another holds",
     "bench": "measure a store",
     "compare": "compare two stores, or two measurements",
     "doctor": "try whether a store does what it says",

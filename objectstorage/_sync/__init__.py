@@ -1,0 +1,1 @@
+"""What `objectstorage.sync` is made of."""
