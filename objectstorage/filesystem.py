@@ -51,8 +51,8 @@ _MARK = ".objectstorage"
 class _UrlFileSystem(WritingFileSystem):
     """Over stores that are opened by URL when a path first leads to them."""
 
-    def __init__(self, *args: Any, batch_size: int | None = None, **options: Any) -> None:
-        super().__init__(*args, batch_size=batch_size, **options)
+    def __init__(self, *, batch_size: int | None = None, **options: Any) -> None:
+        super().__init__(batch_size=batch_size, **options)
         self._stores: dict[str, Storage] = {}
 
     def _store(self, url: str) -> Storage:

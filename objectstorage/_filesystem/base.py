@@ -1,4 +1,4 @@
-"""A file system over stores: names, looking, listing, reading; `writing` has the rest."""
+"""A file system over stores, its lowest layer: names, looking, listing."""
 
 from __future__ import annotations
 
@@ -11,18 +11,16 @@ from typing import Any, NamedTuple
 
 from fsspec.spec import AbstractFileSystem
 
-from objectstorage._filesystem.bulk import each, keeping_errors, ranges_of, slice_of
-from objectstorage._plans import GAP
+from objectstorage._filesystem.bulk import each, keeping_errors
 from objectstorage.errors import (
     ErrInvalidKey,
-    ErrInvalidRange,
     ErrNotExist,
     ErrPreconditionFailed,
     StorageError,
 )
-from objectstorage.storage import UNSET, Fetched, ObjectInfo, Prefix, Storage, Unset
+from objectstorage.storage import ObjectInfo, Prefix, Storage
 
-__all__ = ["Place", "ReadingFileSystem"]
+__all__ = ["LookingFileSystem", "Place"]
 
 # What fsspec's clients pass to any file system; none of it means anything here:
 # there is no loop, and no listing is ever kept.
@@ -45,8 +43,8 @@ class Place(NamedTuple):
         return self.key and self.key + "/"
 
 
-class ReadingFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types
-    """What the file systems share of names, listings and reads.
+class LookingFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types
+    """What the file systems share of names and listings.
 
     `batch_size` is how many objects a bulk call works on at once (default: 16
     on a remote store, 1 on a local one).
@@ -55,7 +53,7 @@ class ReadingFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has
     protocol: str = "objectstorage"
     root_marker = ""
 
-    def __init__(self, *args: Any, batch_size: int | None = None, **options: Any) -> None:
+    def __init__(self, *, batch_size: int | None = None, **options: Any) -> None:
         super().__init__(use_listings_cache=False)
         self.batch_size = batch_size
         self._options = {k: v for k, v in options.items() if k not in _FSSPEC_OPTIONS}
@@ -296,42 +294,7 @@ class ReadingFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has
             return False
         return True
 
-    # -- reading ---------------------------------------------------------------
-
-    def cat_file(
-        self, path: Any, start: int | None = None, end: int | None = None, **kwargs: Any
-    ) -> bytes:
-        """`data[start:end]` of the object's bytes, of one version."""
-        store, key, _ = self._place(path)
-        first = start or 0
-        if end is None or (first >= 0 and end >= 0):
-            if not first and end is None:
-                return store.get(key)
-            return _fetch(store, key, first, end).data
-        # Of what counts from the end, only the open object knows where it is.
-        with store.open(key) as reader:
-            first, last = slice_of(start, end, reader.info.size)
-            reader.seek(first)
-            return reader.read(last - first)
-
-    def cat(
-        self, path: Any, recursive: bool = False, on_error: str = "raise", **kwargs: Any
-    ) -> Any:
-        """An object's bytes; of a list, a pattern or a tree, a dict of them by name.
-
-        `on_error`: "raise", "omit", or "return" to have errors as values.
-        """
-        names = self.expand_path(path, recursive=recursive)
-        if recursive:
-            names = self._without_folders(names)
-        if isinstance(path, str | os.PathLike) and names == [self._strip_protocol(path)]:
-            return self.cat_file(names[0], **kwargs)
-        found = self._each(lambda name: self.cat_file(name, **kwargs), names, on_error != "raise")
-        return {
-            name: value
-            for name, value in zip(names, found, strict=True)
-            if on_error != "omit" or not isinstance(value, Exception)
-        }
+    # -- for the layers above ----------------------------------------------------
 
     def _without_folders(self, names: list[str]) -> list[str]:
         parents = {name.rpartition("/")[0] for name in names}
@@ -344,81 +307,11 @@ class ReadingFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has
             workers = self._workers(self._place(first).store)
         return each(keeping_errors(fn) if keep_errors else fn, items, workers)
 
-    def cat_ranges(
-        self,
-        paths: list[Any],
-        starts: Any,
-        ends: Any,
-        max_gap: int | None = None,
-        on_error: str = "return",
-        **kwargs: Any,
-    ) -> list[Any]:
-        """`data[start:end]` of each path; ranges of one object are of one version.
-
-        Ranges at most `max_gap` bytes (default 64 KiB) apart are read together.
-        With `on_error="return"` errors stand in their ranges' places.
-        """
-        if not isinstance(paths, list):
-            raise TypeError("paths is a list")
-        starts = starts if isinstance(starts, list) else [starts] * len(paths)
-        ends = ends if isinstance(ends, list) else [ends] * len(paths)
-        if len(starts) != len(paths) or len(ends) != len(paths):
-            raise ValueError("paths, starts and ends differ in number")
-        wanted: dict[str, list[int]] = {}
-        for at, path in enumerate(paths):
-            wanted.setdefault(self._strip_protocol(path), []).append(at)
-        gap = GAP if max_gap is None else max_gap
-
-        def read(item: tuple[str, list[int]]) -> list[bytes]:
-            name, places = item
-            return self._ranges_of_one(name, [(starts[at], ends[at]) for at in places], gap)
-
-        found = self._each(read, list(wanted.items()), on_error == "return")
-        out: list[Any] = [None] * len(paths)
-        for places, values in zip(wanted.values(), found, strict=True):
-            for i, at in enumerate(places):
-                out[at] = values if isinstance(values, Exception) else values[i]
-        return out
-
-    def _ranges_of_one(
-        self, name: str, slices: list[tuple[int | None, int | None]], gap: int
-    ) -> list[bytes]:
-        store, key, _ = self._locate(name)
-        etag: str | Unset = UNSET
-        if all((start or 0) >= 0 and end is not None and end >= 0 for start, end in slices):
-            pairs = [(start or 0, end or 0) for start, end in slices]
-        else:
-            info = store.stat(key)
-            etag = info.etag
-            pairs = [slice_of(start, end, info.size) for start, end in slices]
-        blocks, cut = ranges_of(pairs, gap)
-
-        def fetch(block: tuple[int, int]) -> Fetched:
-            return _fetch(store, key, *block, if_match=etag)
-
-        # Even if all are empty, the object must be there.
-        fetched = each(fetch, blocks or [(0, 0)], self._workers(store))
-        if len({block.info.etag for block in fetched if block.info is not None}) > 1:
-            raise self._replaced(name, "cat_ranges")
-        return cut(fetched)
-
     def _replaced(self, name: str, operation: str) -> StorageError:
         store, key, _ = self._locate(name)
         return ErrPreconditionFailed(
             "the object was replaced meanwhile", key=key, operation=operation, storage=store.url
         )
-
-
-def _fetch(
-    store: Storage, key: str, start: int, end: int | None, if_match: str | Unset = UNSET
-) -> Fetched:
-    """`Storage.fetch`, but a range beyond the end is empty, as a slice is."""
-    if end is not None and end < start:
-        start = end = 0
-    try:
-        return store.fetch(key, start=start, end=end, if_match=if_match)
-    except ErrInvalidRange:
-        return store.fetch(key, start=0, end=0, if_match=if_match)
 
 
 def _first(place: Place) -> object:
