@@ -59,6 +59,7 @@ def doctor(store: Storage, *, on_finding: Callable[[Finding], object] | None = N
     """
     known = store.probe()
     patient = Patient(store, known)
+    store.exists(patient.key())  # is it there at all? not every `probe` asks
     findings: list[Finding] = []
 
     def tell(finding: Finding) -> None:

@@ -19,7 +19,7 @@ from objectstorage.posix import PosixStorage
 from objectstorage.storage import ALL_CONDITIONS, UNSET, Capabilities, Conditions, Storage
 from objectstorage.testing.servers import S3Server
 from objectstorage.urls import SCHEMES
-from objectstorage.wrappers import ForwardingStorage, PrefixStorage
+from objectstorage.wrappers import ForwardingStorage, PrefixStorage, ReadOnlyStorage
 
 
 def verdicts(store: Storage) -> dict[str, Finding]:
@@ -196,6 +196,13 @@ def test_a_lie_is_found(make: Callable[[], Storage], checks: list[str]) -> None:
     for check in checks:
         assert found[check].verdict == "broken", found[check]
         assert found[check].detail
+
+
+def test_a_store_that_refuses_to_be_written_to() -> None:
+    found = verdicts(ReadOnlyStorage(MemoryStorage()))
+    assert found["hostile keys"].verdict == "broken"
+    assert found["double create, put"].verdict == "broken", "refused by another error than said"
+    assert "cleaning up" not in found
 
 
 def test_one_lie_does_not_taint_the_rest() -> None:

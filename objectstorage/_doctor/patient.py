@@ -6,6 +6,7 @@ import secrets
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar
 
 from objectstorage.errors import ErrInvalidKey, ErrPreconditionFailed, StorageError
@@ -69,16 +70,19 @@ class Patient:
         return winners[0]
 
     def clean(self) -> list[str]:
-        """Delete everything; the keys that are still there."""
-        try:
+        """Delete everything; the keys that are still there. What fails is told by those."""
+        with suppress(StorageError):
             for upload in list(self.store.list_uploads(self.base)):
                 self.store.abort_upload(upload)
-        except StorageError:
-            pass  # a finding already; objects can be deleted all the same
-        failed = self.store.delete_many(sorted(self._used), errors="return")
-        # what turned up under another name than it was given
-        failed |= self.store.delete_many(self._listed(), errors="return")
-        return sorted({*self._listed(), *(key for key in failed if self._is_there(key))})
+        doubtful = set(self._used)
+        with suppress(StorageError):
+            doubtful = set(self.store.delete_many(sorted(self._used), errors="return"))
+        with suppress(StorageError):
+            # what turned up under another name than it was given
+            doubtful |= set(self.store.delete_many(self._listed(), errors="return"))
+        with suppress(StorageError):
+            doubtful |= set(self._listed())
+        return sorted(key for key in doubtful if self._is_there(key))
 
     def _listed(self) -> list[str]:
         return [info.key for info in self.store.list(self.base, ordered=False)]
