@@ -9,7 +9,7 @@ from typing import Any
 
 from objectstorage.errors import ErrBadRequest, ErrIntegrity
 
-__all__ = ["ChunkSource", "Source", "as_buffer", "as_source", "check_size"]
+__all__ = ["ChunkSource", "Gatherer", "Source", "as_buffer", "as_source", "check_size", "pull"]
 
 _CHUNK = 1024 * 1024
 
@@ -194,3 +194,37 @@ def as_source(data: Any, size: int | None = None) -> Source:
         raise TypeError(
             f"data is bytes, a binary file or an iterable of bytes, not {type(data).__name__}"
         ) from None
+
+
+def pull(source: Source, n: int) -> bytes | bytearray | memoryview:
+    """`n` bytes of a source, without a copy when one read gives them all."""
+    first = source.read(n)
+    if len(first) == n or not first:
+        return first
+    gathered = Gatherer(first, n)
+    while gathered.missing and gathered.add(source.read(gathered.missing)):
+        pass
+    return gathered.result()
+
+
+class Gatherer:
+    """Pieces put together in one buffer of known size, so that growing copies nothing."""
+
+    def __init__(self, first: bytes | bytearray | memoryview, n: int) -> None:
+        self._buffer = bytearray(n)
+        self._count = 0
+        self.missing = n
+        self.add(first)
+
+    def add(self, piece: bytes | bytearray | memoryview) -> bool:
+        """Take a piece; whether it had any bytes."""
+        count = len(piece)
+        self._buffer[self._count : self._count + count] = piece
+        self._count += count
+        self.missing -= count
+        return count > 0
+
+    def result(self) -> bytearray:
+        """What was gathered."""
+        del self._buffer[self._count :]
+        return self._buffer

@@ -6,14 +6,13 @@ import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from typing import Any, TypeVar
 
-from objectstorage.bodies import ChunkSource, Source, check_size
+from objectstorage.bodies import ChunkSource, Gatherer, Source, check_size, pull
 from objectstorage.s3.effects import (
     Block,
     Close,
     Connect,
     Effects,
     Emit,
-    Gatherer,
     Pull,
     ReadBody,
     Send,
@@ -21,7 +20,6 @@ from objectstorage.s3.effects import (
     Spawn,
     Task,
     WaitAny,
-    pull,
 )
 
 __all__ = ["AsyncDriver", "AsyncSource", "read_source"]

@@ -14,6 +14,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+from objectstorage.bodies import pull
 from objectstorage.errors import ErrClosed
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ __all__ = [
     "Connect",
     "Effects",
     "Emit",
-    "Gatherer",
     "Pull",
     "ReadBody",
     "Send",
@@ -156,40 +156,6 @@ class Task:
             return ErrClosed("the store was closed")
         error: BaseException | None = self.future.exception()
         return error
-
-
-def pull(source: Source, n: int) -> bytes | bytearray | memoryview:
-    """`n` bytes of a source, without a copy when one read gives them all."""
-    first = source.read(n)
-    if len(first) == n or not first:
-        return first
-    gathered = Gatherer(first, n)
-    while gathered.missing and gathered.add(source.read(gathered.missing)):
-        pass
-    return gathered.result()
-
-
-class Gatherer:
-    """Pieces put together in one buffer of known size, so that growing copies nothing."""
-
-    def __init__(self, first: bytes | bytearray | memoryview, n: int) -> None:
-        self._buffer = bytearray(n)
-        self._count = 0
-        self.missing = n
-        self.add(first)
-
-    def add(self, piece: bytes | bytearray | memoryview) -> bool:
-        """Take a piece; whether it had any bytes."""
-        count = len(piece)
-        self._buffer[self._count : self._count + count] = piece
-        self._count += count
-        self.missing -= count
-        return count > 0
-
-    def result(self) -> bytearray:
-        """What was gathered."""
-        del self._buffer[self._count :]
-        return self._buffer
 
 
 class BlockingDriver:

@@ -10,11 +10,11 @@ import socket
 import ssl
 import time
 
+from objectstorage.bodies import pull
 from objectstorage.errors import ErrClosed
 from objectstorage.s3._body import BlockingBody, run_steps
 from objectstorage.s3._http import MalformedReply, is_interim
 from objectstorage.s3._sockets import Connection, Pool, TLSConnection
-from objectstorage.s3.effects import pull
 from objectstorage.s3.exchange import (
     Exchange,
     Outgoing,
