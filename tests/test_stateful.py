@@ -9,5 +9,5 @@ from objectstorage.testing.stateful import run_machine
 
 def test_a_random_walk(target: Target) -> None:
     # a server on the same two cores is slower than a directory
-    examples = 25 if target.name.startswith("s3-") else 60
+    examples = 25 if target.name.startswith("s3-") else 40
     run_machine(target.fresh, target.open, examples=examples)
