@@ -9,8 +9,11 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -58,7 +61,7 @@ def test_a_server_ends_with_its_block() -> None:
     assert not _answers(port)
 
 
-def test_a_server_ends_with_a_starter_that_is_killed() -> None:
+def test_a_server_ends_with_a_starter_that_is_killed(tmp_path: Path) -> None:
     code = (
         "from objectstorage.testing import servers\n"
         "with servers.rclone() as server:\n"
@@ -66,7 +69,10 @@ def test_a_server_ends_with_a_starter_that_is_killed() -> None:
         "    input()\n"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
     )
     assert process.stdin is not None
     assert process.stdout is not None
@@ -80,6 +86,7 @@ def test_a_server_ends_with_a_starter_that_is_killed() -> None:
             readable, _, _ = select.select([connection], [], [], 30)
             assert readable
             assert connection.recv(1) == b""
+    assert _within(30, lambda: not any(tmp_path.iterdir())), "its directory is tidied away"
     assert not _answers(port)
 
 
@@ -122,6 +129,13 @@ def test_an_external_server(monkeypatch: pytest.MonkeyPatch) -> None:
     assert server is not None
     assert server.endpoint == "http://127.0.0.1:9000"
     assert "s3cret" not in repr(server)
+
+
+def _within(seconds: float, holds: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + seconds
+    while not (done := holds()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return done
 
 
 def _answers(port: int | None) -> bool:

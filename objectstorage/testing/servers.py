@@ -235,7 +235,7 @@ def _start(
         log = os.path.join(place, "log")
         with open(log, "wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-I", _GUARD, *command(ports, place)],
+                [sys.executable, "-I", _GUARD, home, *command(ports, place)],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -249,11 +249,12 @@ def _start(
                 return process, ports
             time.sleep(0.05)
         died = process.poll() is not None
+        # before the guard tidies up
+        with open(log, errors="replace") as file:
+            tail = "".join(file.readlines()[-40:])
         _stop(process)
         if not died:
             break
-    with open(log, errors="replace") as file:
-        tail = "".join(file.readlines()[-40:])
     what = f"ended with status {process.returncode}" if died else f"is not up after {_DEADLINE} s"
     raise ServerError(f"{name} {what}; its log ends:\n{tail}")
 
