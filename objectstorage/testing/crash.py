@@ -11,13 +11,25 @@ not at all, nothing else has changed, and the next write sweeps the leftovers.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from objectstorage.local import ops
 from objectstorage.local.store import LocalStorage
 from objectstorage.storage import Storage
 
-__all__ = ["SCENARIOS", "Expected", "Machine", "Open", "Scenario", "Step", "progress", "verify"]
+__all__ = [
+    "SCENARIOS",
+    "Expected",
+    "Machine",
+    "Open",
+    "Scenario",
+    "Step",
+    "progress",
+    "unsynced",
+    "verify",
+]
 
 Open = Callable[[Path, bool], LocalStorage]
 """Opens the store at a path, durable or not."""
@@ -86,6 +98,17 @@ def progress(scenario: Scenario, done: int, *, power: bool) -> Expected:
     if power and under_way is not None and not under_way.durable:
         vague.update(under_way.changes)
     return Expected(texts, frozenset(vague), under_way)
+
+
+@contextmanager
+def unsynced() -> Iterator[None]:
+    """Nothing is synced for real: what is crashed here is not the disk."""
+    real = ops.fsync
+    setattr(ops, "fsync", lambda fd: None)  # noqa: B010  # not of the type mypy knows
+    try:
+        yield
+    finally:
+        ops.fsync = real
 
 
 def verify(store: Storage, expected: Expected, leftovers: Callable[[], list[str]]) -> None:

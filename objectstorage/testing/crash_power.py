@@ -15,7 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from objectstorage.local import meta, ops
-from objectstorage.testing.crash import Machine, Open, Scenario, progress, verify
+from objectstorage.testing.crash import (
+    Expected,
+    Machine,
+    Open,
+    Scenario,
+    progress,
+    unsynced,
+    verify,
+)
 from objectstorage.testing.crash_disk import (
     Change,
     Content,
@@ -58,25 +66,25 @@ def cut_power_everywhere(
                 continue
             place = folder / str(len(seen))
             seen.add(state)
-            _lay_out(tree, place)
-            root = place / _STORE
-            with open_store(root, False) as store:
-                try:
-                    verify(
-                        store,
-                        _at(scenario, done, atomic_renames),
-                        lambda: os.listdir(root / ".objectstorage/tmp"),  # noqa: B023  # called at once
-                    )
-                except BaseException as exc:
-                    exc.add_note(
-                        f"{scenario.name}: the power failed after {done} steps and {count} of "
-                        f"{recording.events}, leaving {sorted(tree.items())}"
-                    )
-                    raise
+            try:
+                _check(tree, place, open_store, _at(scenario, done, atomic_renames))
+            except BaseException as exc:
+                exc.add_note(
+                    f"{scenario.name}: the power failed after {done} steps and {count} of "
+                    f"{recording.events}, leaving {sorted(tree.items())}"
+                )
+                raise
     return len(seen)
 
 
-def _at(scenario: Scenario, done: int, atomic_renames: bool) -> Any:
+def _check(tree: Tree, place: Path, open_store: Open, expected: Expected) -> None:
+    _lay_out(tree, place)
+    root = place / _STORE
+    with unsynced(), open_store(root, False) as store:
+        verify(store, expected, lambda: os.listdir(root / ".objectstorage/tmp"))
+
+
+def _at(scenario: Scenario, done: int, atomic_renames: bool) -> Expected:
     expected = progress(scenario, done, power=True)
     step = expected.under_way
     if step is not None and not atomic_renames and None in step.changes.values():

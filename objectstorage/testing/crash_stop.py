@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from objectstorage.local import ops
-from objectstorage.testing.crash import Machine, Open, Scenario, progress, verify
+from objectstorage.testing.crash import Machine, Open, Scenario, progress, unsynced, verify
 
 __all__ = ["stop_everywhere"]
 
@@ -28,28 +28,31 @@ _READING = {"fstat", "getxattr", "listdir", "listxattr", "pread", "read", "scand
 def stop_everywhere(scenario: Scenario, folder: Path, open_store: Open) -> int:
     """Run the scenario to its death at every operation; how many deaths there were."""
     number = 0
-    while True:
-        root = folder / f"stop-{number}"
-        # Only the power's loss tells what is durable from what is not.
-        before = Machine(root, lambda path, _: open_store(path, False))
+    while _stop(scenario, folder / f"stop-{number}", open_store, number):
+        number += 1
+    return number
+
+
+def _stop(scenario: Scenario, root: Path, open_store: Open, number: int) -> bool:
+    """Whether there is an operation of that number to die at; checks what is left."""
+    with unsynced():
+        before = Machine(root, open_store)
         for step in scenario.before:
             step.run(before)
         before.close()
         died, done = _run(scenario, root, open_store, number)
-        with open_store(root, False) as store:
-            try:
+        try:
+            with open_store(root, False) as store:
                 verify(
                     store,
                     progress(scenario, done, power=False),
-                    lambda: os.listdir(root / ".objectstorage/tmp"),  # noqa: B023  # called at once
+                    lambda: os.listdir(root / ".objectstorage/tmp"),
                 )
-            except AssertionError as exc:
-                exc.add_note(f"{scenario.name}: died at operation {number}, {done} steps done")
-                raise
-        if not died:
-            assert done == len(scenario.steps)
-            return number
-        number += 1
+        except BaseException as exc:
+            exc.add_note(f"{scenario.name}: died at operation {number}, {done} steps done")
+            raise
+    assert died or done == len(scenario.steps)
+    return died
 
 
 def _run(scenario: Scenario, root: Path, open_store: Open, number: int) -> tuple[bool, int]:
@@ -81,7 +84,7 @@ def _child(scenario: Scenario, root: Path, open_store: Open, number: int, writer
                     os.write(args[0], args[1][: len(args[1]) // 2])
                 os._exit(_DIED)
             left -= 1
-            return None if name == "fsync" else real(*args, **options)
+            return real(*args, **options)
 
         return operation
 
