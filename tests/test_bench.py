@@ -6,6 +6,7 @@ import asyncio
 import signal
 import threading
 from array import array
+from dataclasses import replace
 
 import pytest
 
@@ -262,6 +263,16 @@ class TestRun:
         (result,) = run([short], small(workloads=("get",))).results
         assert result.operations == 0
         assert set(result.errors) == {"ErrIntegrity"}
+
+    def test_a_stream_that_could_be_awaited_is_read_blocking(self):
+        class Both(list):
+            def __aiter__(self):
+                raise AssertionError("no loop runs here")
+
+        target = storage_target(open_storage("memory://"))
+        both = replace(target, get_stream=lambda key: Both([target.get(key)]))
+        for result in run([both], small(workloads=("multipart-get", "list"))).results:
+            assert (result.operations, result.errors) == (60, {})
 
     def test_what_a_layer_lacks_is_skipped_with_its_reason(self):
         target = storage_target(open_storage("memory://"))

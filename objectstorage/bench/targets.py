@@ -53,10 +53,10 @@ class Target:
     """Throw unfinished uploads below the prefix away."""
     close: Callable[[], None] = lambda: None
     timed: Target | None = None
-    """The verbs that `driver` runs, where they are other ones: coroutine functions and
-    asynchronous iterables. What is not timed is done by the verbs here."""
+    """The verbs to measure, where they are other ones than those that set up and clean."""
     driver: Driver | None = None
-    """What runs the timed verbs; the run's own if it is None."""
+    """What runs the timed verbs, which then are coroutine functions and give asynchronous
+    iterables; None for the run's own driver, and blocking verbs."""
 
 
 def storage_target(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import count, cycle, repeat
@@ -97,6 +97,7 @@ class Workload(ABC):
         self.site = site
         self.target = site.target
         self.timed = site.target.timed or site.target
+        self.awaited = site.target.driver is not None
         for verb in self.needs:
             if getattr(self.timed, verb) is None:
                 raise ErrUnsupported(f"{self.target.layer} has no {verb}")
@@ -240,16 +241,15 @@ class Copy(_OnPopulation):
             yield Operation("copy", call, (rng.choice(self.keys), target), check)
 
 
-def _exhaust(entries: Callable[[str], Any], prefix: str) -> int | Awaitable[int]:
-    found = entries(prefix)
-    return _exhaust_async(found) if hasattr(found, "__aiter__") else sum(1 for _ in found)
+def _exhaust(entries: Callable[[str], Iterable[Any]], prefix: str) -> int:
+    return sum(1 for _ in entries(prefix))
 
 
-async def _exhaust_async(found: AsyncIterable[Any]) -> int:
-    entries = 0
-    async for _ in found:
-        entries += 1
-    return entries
+async def _exhaust_async(entries: Callable[[str], AsyncIterable[Any]], prefix: str) -> int:
+    found = 0
+    async for _ in entries(prefix):
+        found += 1
+    return found
 
 
 class List(_OnPopulation):
@@ -260,7 +260,8 @@ class List(_OnPopulation):
 
     def operations(self, worker: int) -> Iterator[Operation]:
         check = _counted(self.site.objects)
-        return repeat(Operation("list", _exhaust, (self.timed.list, self.site.prefix), check))
+        exhaust = _exhaust_async if self.awaited else _exhaust
+        return repeat(Operation("list", exhaust, (self.timed.list, self.site.prefix), check))
 
 
 class ListLevel(Workload):
@@ -274,7 +275,8 @@ class ListLevel(Workload):
 
     def operations(self, worker: int) -> Iterator[Operation]:
         call, check = self.need("list_level"), _counted(self.site.objects)
-        return repeat(Operation("list-level", _exhaust, (call, self.site.prefix), check))
+        exhaust = _exhaust_async if self.awaited else _exhaust
+        return repeat(Operation("list-level", exhaust, (call, self.site.prefix), check))
 
 
 class Put(Workload):
@@ -398,24 +400,19 @@ class MultipartPut(Workload):
             yield Operation("multipart-put", call, (key, _chunks(payload), size), check)
 
 
-def _drain(
-    call: Callable[[str], Any], key: str
-) -> tuple[int, float] | Awaitable[tuple[int, float]]:
+def _drain(call: Callable[[str], Iterable[Any]], key: str) -> tuple[int, float]:
     """The length of a body, and when its first bytes were there."""
-    chunks = call(key)
-    if hasattr(chunks, "__aiter__"):
-        return _drain_async(chunks)
     size, first = 0, 0.0
-    for chunk in chunks:
+    for chunk in call(key):
         if not size:
             first = perf_counter()
         size += len(chunk)
     return size, first
 
 
-async def _drain_async(chunks: AsyncIterable[Any]) -> tuple[int, float]:
+async def _drain_async(call: Callable[[str], AsyncIterable[Any]], key: str) -> tuple[int, float]:
     size, first = 0, 0.0
-    async for chunk in chunks:
+    async for chunk in call(key):
         if not size:
             first = perf_counter()
         size += len(chunk)
@@ -444,8 +441,9 @@ class MultipartGet(Workload):
                 raise ErrIntegrity(f"{size} bytes were asked for, {result[0]} came")
             return Moved(size, first_byte=result[1])
 
+        drain = _drain_async if self.awaited else _drain
         for key in cycle(self.keys[worker % len(self.keys) :] or self.keys):
-            yield Operation("multipart-get", _drain, (call, key), check)
+            yield Operation("multipart-get", drain, (call, key), check)
 
 
 class Contention(Workload):
