@@ -15,7 +15,7 @@ __all__ = ["peak"]
 def peak(
     make: Callable[..., Target], layer: str, place: Any, workload: str, size: int
 ) -> int | None:
-    """What one operation of `size` bytes adds to a fresh process, in bytes.
+    """What one operation of `size` bytes adds to a fresh process, in bytes; None if it failed.
 
     A process that had measured before would reuse what it has.
     """
@@ -29,6 +29,8 @@ def _measure(
     config = Config(workloads=(workload,), sizes=(size,), count=1, repeats=1, warmup=0, objects=1)
     target = make(layer, place)
     try:
-        return run([target], config).results[0].peak_memory
+        (result,) = run([target], config).results
+        # a failed operation is no measurement, however little it took
+        return None if result.errors else result.peak_memory
     finally:
         target.close()
