@@ -10,7 +10,7 @@ import contextvars
 import io
 import threading
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from typing import Any, Literal, TypeVar
 
@@ -43,31 +43,44 @@ class ThreadedStorage(AsyncStorage):
     def __init__(self, store: Storage, threads: int = 16) -> None:
         self._store = store
         self._pool = ThreadPoolExecutor(threads, "objectstorage-aio")
+        # Apart: they wait for data, which may come from an operation of the same store.
+        self._feeding = ThreadPoolExecutor(threads, "objectstorage-aio-put")
 
     def __reduce__(self) -> tuple[type[ThreadedStorage], tuple[Storage]]:
         return ThreadedStorage, (self._store,)
 
     async def _hop(self, function: Callable[..., _T], /, *args: Any, **kwargs: Any) -> _T:
         """Run in a thread; when cancelled, wait for it and say what it did."""
-        self._check_open(getattr(function, "__name__", "call"))
+        return await self._hop_to(self._pool, function, *args, **kwargs)
+
+    async def _hop_to(
+        self, pool: ThreadPoolExecutor, function: Callable[..., _T], /, *args: Any, **kwargs: Any
+    ) -> _T:
+        name = getattr(function, "__name__", "call")
+        self._check_open(name)
         event = threading.Event()
         context = contextvars.copy_context()
         context.run(_cancel.flag.set, event)
-        submitted = self._pool.submit(context.run, function, *args, **kwargs)
-        future = asyncio.wrap_future(submitted)
+        work = pool.submit(context.run, function, *args, **kwargs)
+        future = asyncio.wrap_future(work)
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
             event.set()
-            if submitted.cancel():  # it had not begun
+            if work.cancel():  # it had not begun
                 raise
+            for feed in args:
+                if isinstance(feed, _Pulled):
+                    feed.stop()
             await _finished(future)
-            failed = future.cancelled() or future.exception() is not None
-            if failed or getattr(function, "__name__", "") not in _WRITES:
-                raise
-            raise ErrOutcomeUnknown(
-                "cancelled after the publish: the write is done", storage=self.url
-            ) from None
+            error = None if future.cancelled() else future.exception()
+            if isinstance(error, ErrOutcomeUnknown):
+                raise error from None
+            if error is None and not future.cancelled() and name in _WRITES:
+                raise ErrOutcomeUnknown(
+                    "cancelled after the publish: the write is done", storage=self.url
+                ) from None
+            raise
 
     @property
     def url(self) -> str:
@@ -98,9 +111,11 @@ class ThreadedStorage(AsyncStorage):
     ) -> PutResult:
         """See `AsyncStorage.put`."""
         plain: Any = data
+        pool = self._pool
         if isinstance(data, AsyncIterable):
-            plain = _pulled(data, asyncio.get_running_loop())
-        return await self._hop(
+            plain, pool = _Pulled(data, asyncio.get_running_loop()), self._feeding
+        return await self._hop_to(
+            pool,
             self._store.put,
             key,
             plain,
@@ -228,7 +243,9 @@ class ThreadedStorage(AsyncStorage):
         """See `Storage.close`; waits for what is under way."""
         if not self._closed:
             self._closed = True
-            await asyncio.get_running_loop().run_in_executor(None, self._pool.shutdown)
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(None, self._feeding.shutdown)
+            await loop.run_in_executor(None, self._pool.shutdown)
             self._store.close()
 
 
@@ -255,15 +272,36 @@ def _take(iterator: Iterator[_T]) -> list[_T]:
     return page
 
 
-def _pulled(data: AsyncIterable[bytes], loop: asyncio.AbstractEventLoop) -> Iterator[bytes]:
+class _Pulled:
     """An asynchronous iterable for a thread: each step runs on the loop."""
-    iterator = aiter(data)
 
-    async def step() -> bytes | None:
-        return await anext(iterator, None)
+    def __init__(self, data: AsyncIterable[bytes], loop: asyncio.AbstractEventLoop) -> None:
+        self._iterator = aiter(data)
+        self._loop = loop
+        self._lock = threading.Lock()
+        self._step: Future[bytes | None] | None = None
+        self._stopped = False
 
-    while (chunk := asyncio.run_coroutine_threadsafe(step(), loop).result()) is not None:
-        yield chunk
+    def __iter__(self) -> Iterator[bytes]:
+        while (chunk := self._begin().result()) is not None:
+            yield chunk
+
+    def _begin(self) -> Future[bytes | None]:
+        with self._lock:
+            if self._stopped:
+                raise _cancel.Cancelled
+            self._step = asyncio.run_coroutine_threadsafe(self._next(), self._loop)
+            return self._step
+
+    async def _next(self) -> bytes | None:
+        return await anext(self._iterator, None)
+
+    def stop(self) -> None:
+        """Let the thread go that waits for more; called on the loop."""
+        with self._lock:
+            self._stopped = True
+            if self._step is not None:
+                self._step.cancel()
 
 
 class _ThreadedReader(AsyncReader):
