@@ -41,6 +41,18 @@ def test_rclone_ignores_conditions_and_is_found_out_by_one_probe(rclone: S3Serve
         assert [info.key for info in store.list()] == ["taken"], "the probe left nothing"
 
 
+def test_rclone_answers_ranges_with_200_and_is_understood(rclone: S3Server) -> None:
+    with rclone.open() as store:
+        store.put("k", b"0123456789")
+        assert store.get_range("k", start=2, end=5) == b"234"
+        assert store.get_range("k", start=-3) == b"789"
+        with store.open("k") as reader:
+            reader.seek(4)
+            assert reader.read(3) == b"456"
+        with pytest.raises(ErrUnsupported, match="lists no uploads"):
+            list(store.list_uploads())
+
+
 def test_servers_are_told_apart(seaweedfs: S3Server, moto: S3Server, rclone: S3Server) -> None:
     found = {}
     for server in (seaweedfs, moto, rclone):

@@ -14,6 +14,7 @@ from objectstorage.errors import (
     ErrOutcomeUnknown,
     ErrPermission,
     ErrPreconditionFailed,
+    ErrUnsupported,
     StorageError,
 )
 from objectstorage.s3.client import Client, Trace
@@ -143,6 +144,8 @@ def list_uploads(client: Client, prefix: str) -> Effects[None]:
         if markers is not None:
             pairs += [("key-marker", markers[0]), ("upload-id-marker", markers[1])]
         reply = yield from client.call("GET", "", query_of(pairs))
+        if reply.status == 404 and error_of(reply, client.options.bucket).code != "NoSuchBucket":
+            raise ErrUnsupported("this server lists no uploads", status=404)
         client.expect(reply, 200)
         page = parse_uploads(bytes(reply.body))
         yield Emit(

@@ -55,6 +55,7 @@ OPTION_NAMES = (
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]")
 _WORD = re.compile(r"[!-~]+")
 _HEADER = re.compile(r"[a-z0-9][a-z0-9-]*")
+_SECRET_HEADER = re.compile("auth|cookie|key|password|secret|token")
 # Ours to set: an option that replaced one would break signing or framing.
 _OWN_HEADERS = frozenset(
     ("host", "authorization", "content-length", "transfer-encoding", "connection", "expect")
@@ -99,6 +100,15 @@ class Options:
         endpoint = f"?endpoint={self.endpoint}" if self.endpoint else ""
         joiner = "&" if endpoint else "?"
         return f"s3://{self.bucket}/{self.prefix}{endpoint}{joiner}region={self.region}"
+
+    @property
+    def holds_secrets(self) -> bool:
+        """Whether a secret was given in code: credentials, a proxy's password, a header."""
+        return (
+            self.credentials is not None
+            or "@" in (self.proxy or "")
+            or any(_SECRET_HEADER.search(name) for name, _ in self.headers)
+        )
 
     def tls_context(self, origin: str) -> ssl.SSLContext | None:
         """A context that verifies, with the CA bundle asked for; None for plain HTTP."""

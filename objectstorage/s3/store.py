@@ -16,7 +16,6 @@ from objectstorage.s3.effects import BlockingDriver, Effects
 from objectstorage.s3.gathering import Gathering
 from objectstorage.s3.options import OPTION_NAMES, Options, parse_options
 from objectstorage.s3.reading import ObjectBody
-from objectstorage.s3.signing import Credentials
 from objectstorage.storage import (
     UNSET,
     Capabilities,
@@ -31,6 +30,7 @@ from objectstorage.storage import (
     Upload,
     Writer,
 )
+from objectstorage.urls import SECRET_OPTIONS
 
 __all__ = ["S3Storage"]
 
@@ -55,7 +55,9 @@ class S3Storage(Storage):
         unknown = sorted(set(options) - set(OPTION_NAMES))
         if unknown:
             raise ErrBadRequest(f"S3Storage has no option {', '.join(map(repr, unknown))}")
-        self._given = (bucket, prefix, options)
+        # To be rebuilt from; secrets are kept in one place only, and are not pickled.
+        plain = {name: value for name, value in options.items() if name not in SECRET_OPTIONS}
+        self._given = (bucket, prefix, plain)
         self._options: Options = parse_options(bucket, prefix, options)
         self._core = Core(self._options)
         tls = self._options.tls_context(self._core.client.origin)
@@ -75,7 +77,7 @@ class S3Storage(Storage):
 
     def __reduce__(self) -> tuple[Callable[..., S3Storage], tuple[Any, ...]]:
         bucket, prefix, options = self._given
-        if isinstance(self._options.credentials, Credentials) or options.get("credentials"):
+        if self._options.holds_secrets:
             raise TypeError(
                 "a store with credentials given in code is not pickled; "
                 "one that finds them in the environment is"
