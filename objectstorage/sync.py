@@ -88,6 +88,7 @@ def sync(
     report: Callable[[Change], object] | None = None,
     skipped: Callable[[str, str], object] | None = None,
     moved: Callable[[int], object] | None = None,
+    planned: Callable[[int, int], object] | None = None,
 ) -> Summary:
     """Copy to `target` what differs from `source`; a second call finds nothing to do.
 
@@ -113,6 +114,8 @@ def sync(
     skipped: called with path and kind of what is no regular file.
     moved: called with bytes as they are copied, from any thread; a negative
         number takes back what must be copied again.
+    planned: called before the first is copied, with the bytes and the number of
+        items that will be at most; for this everything is listed twice.
 
     One item's failure (a name that would lead out of the target is
     `ErrPermission`) is reported, and the others go on. Raised are the errors of
@@ -145,7 +148,11 @@ def sync(
         stack.callback(other.close)
         other.begin()
         extra = stack.enter_context(Names())
-        pairs = _pairs(items, other.items(listeners), wanted or (lambda name: True))
+        wanted = wanted or (lambda name: True)
+        if planned is not None:
+            unheard = Listeners(_ignore, _ignore)
+            planned(*_plan(_pairs(one.items(unheard), other.items(unheard), wanted), work))
+        pairs = _pairs(items, other.items(listeners), wanted)
         found = _run(pairs, work, extra, tally, tell, jobs)
         if delete and len(extra):
             _delete(extra, other, tally, tell, found, max_delete, force, dry_run)
@@ -206,6 +213,14 @@ def _pairs(
             if wanted(b.name):
                 yield None, b
             b = next(target, None)
+
+
+def _plan(pairs: Iterator[Pair], work: Work) -> tuple[int, int]:
+    size = count = 0
+    for a, b in pairs:
+        if a is not None and not (b is not None and work.known_same(a, b)):
+            size, count = size + a.size, count + 1
+    return size, count
 
 
 @dataclass

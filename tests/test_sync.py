@@ -17,6 +17,7 @@ from objectstorage.errors import (
     ErrBadRequest,
     ErrConcurrency,
     ErrIntegrity,
+    ErrInvalidKey,
     ErrNotExist,
     ErrPermission,
     ErrUnavailable,
@@ -325,6 +326,13 @@ def test_a_symlink_in_the_source_is_left_out(memory, tree):
     assert contents(memory).keys() == set(NAMES)
 
 
+def test_a_file_whose_name_is_no_key(memory, tree, changes):
+    (tree / os.fsdecode(b"\xff")).write_bytes(b"")
+    summary = sync(tree, memory, report=changes.append)
+    assert (summary.copied, summary.failed) == (len(NAMES), 1)
+    assert isinstance(changes.errors["\udcff"], ErrInvalidKey)
+
+
 def test_objects_that_stand_for_folders(memory, tmp_path):
     for key in ("p/", "p/empty/", "p/full/", "p/full/a"):
         memory.put(key, b"")
@@ -355,6 +363,17 @@ def test_what_is_not_wanted_is_neither_copied_nor_deleted(memory, tree):
     summary = sync(tree, memory, delete=True, wanted=lambda name: name.startswith("t"))
     assert (summary.copied, summary.deleted) == (4, 0)
     assert set(contents(memory)) == {"t-/1", "t/1", "t/2/3", "t0", "other.log"}
+
+
+def test_what_is_planned_is_what_is_moved(memory, tree):
+    age(tree, 3600)
+    fill(tree, "new", "newer")
+    memory.put("a", b"a")
+    heard, moved = [], []
+    sync(tree, memory, planned=lambda *plan: heard.append(plan), moved=moved.append)
+    size = sum(map(len, contents(tree).values())) - 1
+    assert heard == [(size, len(NAMES) + 1)]
+    assert sum(moved) == size
 
 
 def test_a_dry_run_changes_nothing_and_says_all(memory, tree, changes):

@@ -16,7 +16,7 @@ from objectstorage.cli._globs import add_filters, filters
 from objectstorage.cli._jobs import add_jobs
 from objectstorage.cli._output import Output, Refused, Usage, bytes_text
 from objectstorage.cli._parser import Parser
-from objectstorage.cli._progress import Cancelled, Progress
+from objectstorage.cli._progress import Progress
 from objectstorage.cli._session import Place, Session, is_address
 from objectstorage.storage import Storage
 from objectstorage.sync import Change, DeletionRefused, Summary, Tree, sync
@@ -71,10 +71,8 @@ def run(args: Namespace, session: Session, out: Output) -> None:
         if change.action != "delete" or change.error is not None:
             progress.finished(failed=change.error is not None)
 
-    def moved(count: int) -> None:
-        if progress.cancelled:
-            raise Cancelled
-        progress.add(count)
+    def planned(size: int, count: int) -> None:
+        progress.size, progress.count = size, count
 
     with Progress(out, "sync") as progress:
         try:
@@ -91,7 +89,8 @@ def run(args: Namespace, session: Session, out: Output) -> None:
                 jobs=args.jobs,
                 report=report,
                 skipped=lambda path, kind: out.message(f"{path!r} is left out: {kind}"),
-                moved=moved,
+                moved=progress.add,
+                planned=planned if out.interactive and not args.dry_run else None,
             )
         except DeletionRefused as exc:
             raise Refused(exc.message) from exc
