@@ -6,6 +6,7 @@ everything can be explored: large sets of disk states, and real kills.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from objectstorage.local import ops
 from objectstorage.posix import PosixStorage
 from objectstorage.posixflat import PosixFlatStorage
 from objectstorage.testing.crash import SCENARIOS, Open, Scenario
@@ -119,6 +121,27 @@ def test_a_sync_left_out_shows(tmp_path: Path, name: str, path: str) -> None:
 @pytest.mark.parametrize("name", ["put over", "create", "put if match", "write", "copy"])
 def test_an_unsynced_file_shows(tmp_path: Path, name: str) -> None:
     assert shows(named(name), tmp_path, lambda _, path: path.startswith("store/.objectstorage/tmp"))
+
+
+# -- and so must a store that dies badly ---------------------------------------
+
+
+def test_temporaries_left_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("objectstorage.local.root.sweep", lambda tmp, **options: 0)
+    with pytest.raises(AssertionError, match="temporaries of the dead"):
+        stop_everywhere(named("put over"), tmp_path, OPENERS["posix"])
+
+
+def test_a_publish_in_pieces_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def rename(src: bytes, dst: bytes, *, src_dir_fd: int, dst_dir_fd: int) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            ops.unlink(dst, dir_fd=dst_dir_fd)
+        ops.link(src, dst, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+        ops.unlink(src, dir_fd=src_dir_fd)
+
+    monkeypatch.setattr(ops, "rename", rename)
+    with pytest.raises(AssertionError, match="expected one of"):
+        stop_everywhere(named("put over"), tmp_path, OPENERS["posix"])
 
 
 # -- real deaths ---------------------------------------------------------------
