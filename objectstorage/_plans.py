@@ -293,7 +293,7 @@ def download(
     progress: Callable[[int, int | None], None] | None,
 ) -> Plan[Any]:
     target = os.fspath(path)
-    reader = yield lambda: store.open(key)
+    reader = yield lambda: store._open_whole(key)
     # Beside the target: the rename must stay within one file system.
     temporary = f"{target}.{os.urandom(4).hex()}.part"
     try:

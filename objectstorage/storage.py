@@ -565,6 +565,10 @@ class Storage(ABC):
         """Write the object to a local file, which appears whole or not at all."""
         return run(_plans.download(self, key, path, progress))
 
+    def _open_whole(self, key: str) -> Reader:
+        """`open` for one who reads it all, which some stores can check better."""
+        return self.open(key)
+
     def list_level(self, prefix: str = "") -> Iterator[ObjectInfo | Prefix]:
         """One level: objects without a further `/`, and the prefixes of the others.
 

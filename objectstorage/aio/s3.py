@@ -146,6 +146,9 @@ class AsyncS3Storage(AsyncStorage):
         """See `Storage.open`."""
         return _S3Reader(self, key, await self._run("open", key, self._core.open(key)))
 
+    async def _open_whole(self, key: str) -> AsyncReader:
+        return _S3Reader(self, key, await self._run("open", key, self._core.open_whole(key)))
+
     async def stream(self, key: str, *, chunk_size: int = 1024 * 1024) -> AsyncIterator[bytes]:
         """See `Storage.stream`; one request, resumed if it is cut."""
         if chunk_size < 1:

@@ -330,6 +330,9 @@ class AsyncStorage(ABC):
         """See `Storage.download`."""
         return await arun(_plans.download(self, key, path, progress))
 
+    async def _open_whole(self, key: str) -> AsyncReader:
+        return await self.open(key)
+
     async def copy(self, src: str, dst: str, *, create: bool = False) -> PutResult:
         """See `Storage.copy`."""
         return PutResult(*await arun(_plans.copy(self, src, dst, create)))

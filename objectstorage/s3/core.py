@@ -18,6 +18,7 @@ from objectstorage.bodies import Source, as_buffer, as_source, check_size
 from objectstorage.errors import (
     ErrBadRequest,
     ErrInvalidKey,
+    ErrInvalidMetadata,
     ErrInvalidURL,
     ErrPermission,
     ErrPreconditionFailed,
@@ -43,7 +44,7 @@ from objectstorage.s3.gathering import Gathering
 from objectstorage.s3.multipart import put_parts
 from objectstorage.s3.options import Options
 from objectstorage.s3.probing import probe_conditions, refuse
-from objectstorage.s3.replies import error_of, http_date
+from objectstorage.s3.replies import META, WRITE_ID, error_of, http_date
 from objectstorage.s3.signing import query_of, quote_key
 from objectstorage.s3.writing import Condition, object_headers, put_payload
 from objectstorage.s3.xml import ListPage, parse_list
@@ -84,6 +85,14 @@ _STRICT = KeyRules(
 # What probes found, by origin, bucket and what the server calls itself: the
 # next store on the same bucket need not ask again.
 _probed: dict[tuple[str, str, str], tuple[Conditions, Dialect | None]] = {}
+
+
+def _check_metadata(given: dict[str, str] | None) -> dict[str, str]:
+    """Metadata as any store has it, without the one name that is the store's own."""
+    metadata = check_metadata(given)
+    if WRITE_ID.removeprefix(META) in metadata:
+        raise ErrInvalidMetadata(f"{WRITE_ID.removeprefix(META)!r} is the store's own name")
+    return metadata
 
 
 class Core:
@@ -213,7 +222,7 @@ class Core:
             timeout = self.options.timeout
         deadline = None if timeout is None else time.monotonic() + timeout
         condition = Condition.of(create, self._etag(if_match, create))
-        content_type, metadata = check_content_type(content_type), check_metadata(metadata)
+        content_type, metadata = check_content_type(content_type), _check_metadata(metadata)
         check_size(size)
         buffer = None if isinstance(data, Source) else as_buffer(data, size)
         source = data if isinstance(data, Source) else None
@@ -291,7 +300,7 @@ class Core:
     ) -> Effects[Gathering]:
         """Check a writer's arguments; its condition is decided at close."""
         etag = self._etag(if_match, create)
-        content_type, metadata = check_content_type(content_type), check_metadata(metadata)
+        content_type, metadata = check_content_type(content_type), _check_metadata(metadata)
         if not self._is_plain(key):
             yield from self._check(key)
         yield from self._ready()

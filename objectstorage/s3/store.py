@@ -168,6 +168,10 @@ class S3Storage(Storage):
         body = self._run("open", key, self._core.open(key))
         return Reader(_S3Raw(self, key, body), body.info, 256 * 1024)
 
+    def _open_whole(self, key: str) -> Reader:
+        body = self._run("open", key, self._core.open_whole(key))
+        return Reader(_S3Raw(self, key, body), body.info, 256 * 1024)
+
     def stream(self, key: str, *, chunk_size: int = 1024 * 1024) -> Iterator[bytes]:
         """See `Storage.stream`; one request, resumed if it is cut."""
         if chunk_size < 1:
