@@ -175,7 +175,8 @@ def _table(
                 print(note)
         if save is not None:
             os.makedirs(save, exist_ok=True)
-            with open(os.path.join(save, f"{part.replace(', ', '-')}-{name}.jsonl"), "w") as file:
+            title = "-".join(part.replace(",", "").split())
+            with open(os.path.join(save, f"{title}-{name}.jsonl"), "w") as file:
                 file.writelines(line + "\n" for line in report.lines())
     return passed
 
