@@ -49,9 +49,21 @@ def expected_level(keys: Iterable[str], prefix: str = "") -> list[str]:
 
 
 def fill(store: Storage, keys: Iterable[str]) -> None:
-    """Put an object under every key, several at once."""
+    """Put an object under every key, several at once.
+
+    But not a key and one below it: of `a` and `a/b`, both new, put at the same
+    moment, SeaweedFS acknowledges both and may lose one.
+    """
+    by_depth: dict[int, list[str]] = {}
+    for key in keys:
+        by_depth.setdefault(key.count("/"), []).append(key)
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda key: store.put(key, key.encode()[:9], durable=False), keys))
+        for depth in sorted(by_depth):
+            list(
+                pool.map(
+                    lambda key: store.put(key, key.encode()[:9], durable=False), by_depth[depth]
+                )
+            )
 
 
 def holdable(keys: list[str], rules: KeyRules) -> list[str]:
