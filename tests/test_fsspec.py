@@ -81,8 +81,8 @@ def test_the_protocols_are_registered() -> None:
     assert fsspec.get_filesystem_class("objectstorage") is ObjectStorageFileSystem
     assert fsspec.get_filesystem_class("objectstorage+posix") is PosixFileSystem
     assert fsspec.get_filesystem_class("objectstorage+s3") is S3FileSystem
-    assert fsspec.get_filesystem_class("s3") is not S3FileSystem
-    assert fsspec.get_filesystem_class("file") is not PosixFileSystem
+    for name in ("s3", "file"):  # by name: whoever they belong to need not be installed
+        assert "objectstorage" not in fsspec.registry.known_implementations[name]["class"]
 
 
 def test_a_store_by_url_or_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
