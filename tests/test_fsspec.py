@@ -13,6 +13,7 @@ from typing import Any
 import fsspec
 import pytest
 from conftest import STORES, make_target
+from fsspec.registry import known_implementations
 
 import objectstorage
 from objectstorage import (
@@ -82,7 +83,7 @@ def test_the_protocols_are_registered() -> None:
     assert fsspec.get_filesystem_class("objectstorage+posix") is PosixFileSystem
     assert fsspec.get_filesystem_class("objectstorage+s3") is S3FileSystem
     for name in ("s3", "file"):  # by name: whoever they belong to need not be installed
-        assert "objectstorage" not in fsspec.registry.known_implementations[name]["class"]
+        assert "objectstorage" not in known_implementations[name]["class"]
 
 
 def test_a_store_by_url_or_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
