@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from long import LONG
 
 from objectstorage.storage import Storage
 from objectstorage.testing import servers
@@ -96,30 +97,49 @@ def store(target: Target) -> Iterator[Storage]:
         yield store
 
 
+Tried = Callable[[str, str, int], None]
+"""`tried(group, what, count)`: so many were tried, and all ended well if the test does."""
+
+
+@pytest.fixture
+def tried(record_property: Callable[[str, object], None]) -> Tried:
+    """Counts for the summary of faults."""
+
+    def record(group: str, what: str, count: int) -> None:
+        record_property("tried", (group, what, count))
+
+    return record
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
+        if LONG and item.get_closest_marker("faults") is not None:
+            item.add_marker(pytest.mark.timeout(3600))
         suite = getattr(getattr(item, "cls", None), "tally", None)
         if suite is not None:
             item.user_properties.append(("suite", suite))
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """How many cases of the suite each store passed, and how many crashes were survived."""
+    """How many cases of the suite each store passed, and how many faults were survived."""
     _suite_summary(terminalreporter)
-    _crash_summary(terminalreporter)
+    _fault_summary(terminalreporter)
 
 
-def _crash_summary(terminalreporter: Any) -> None:
-    counts: dict[str, int] = {}
+def _fault_summary(terminalreporter: Any) -> None:
+    counts: dict[str, dict[str, int]] = {}
     for report in terminalreporter.stats.get("passed", ()):
         for name, value in getattr(report, "user_properties", ()):
-            if name == "crash":
-                what, count = value
-                counts[what] = counts.get(what, 0) + count
+            if name == "tried":
+                group, what, count = value
+                row = counts.setdefault(group, {})
+                row[what] = row.get(what, 0) + count
     if counts:
-        terminalreporter.section("crashes of local stores, all survived")
-        for what, count in counts.items():
-            terminalreporter.write_line(f"{count:8,} {what}")
+        terminalreporter.section("faults tried, all of them survived")
+        for group, row in sorted(counts.items()):
+            terminalreporter.write_line(f"{group}:")
+            for what, count in sorted(row.items()):
+                terminalreporter.write_line(f"{count:12,} {what}")
 
 
 def _suite_summary(terminalreporter: Any) -> None:

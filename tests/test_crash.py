@@ -1,19 +1,19 @@
 """Local stores after every crash that can be thought of (see `objectstorage.testing.crash`).
 
-`OBJECTSTORAGE_TEST_CRASHES=20` explores twenty times as much where not
-everything can be explored: large sets of disk states, and real kills.
+The long form explores twenty times as much where not everything can be
+explored: large sets of disk states, and real kills.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import random
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
+from conftest import Tried
+from long import much
 
 from objectstorage.local import ops
 from objectstorage.posix import PosixStorage
@@ -24,7 +24,7 @@ from objectstorage.testing.crash_kill import STORES, kill_writers
 from objectstorage.testing.crash_power import cut_power_everywhere, record
 from objectstorage.testing.crash_stop import stop_everywhere
 
-TIMES = int(os.environ.get("OBJECTSTORAGE_TEST_CRASHES", "1"))
+pytestmark = pytest.mark.faults
 
 OPENERS: dict[str, Open] = {
     "posix": lambda root, durable: PosixStorage(root, durable=durable),
@@ -35,7 +35,6 @@ every_store = pytest.mark.parametrize("open_store", OPENERS.values(), ids=OPENER
 every_scenario = pytest.mark.parametrize(
     "scenario", SCENARIOS, ids=[scenario.name.replace(" ", "-") for scenario in SCENARIOS]
 )
-Record = Callable[[str, Any], None]
 
 
 def named(name: str) -> Scenario:
@@ -45,25 +44,25 @@ def named(name: str) -> Scenario:
 @every_store
 @every_scenario
 def test_dying_at_every_operation(
-    tmp_path: Path, scenario: Scenario, open_store: Open, record_property: Record
+    tmp_path: Path, scenario: Scenario, open_store: Open, tried: Tried
 ) -> None:
     deaths = stop_everywhere(scenario, tmp_path, open_store)
-    record_property("crash", ("deaths at an operation", deaths))
+    tried("crashes", "deaths at an operation", deaths)
     assert deaths > 10
 
 
 @every_store
 @every_scenario
 def test_power_lost_after_every_operation(
-    tmp_path: Path, scenario: Scenario, open_store: Open, record_property: Record
+    tmp_path: Path, scenario: Scenario, open_store: Open, tried: Tried
 ) -> None:
     recording = record(scenario, tmp_path / "recorded", open_store)
     for atomic in (True, False):
         place = tmp_path / f"atomic-{atomic}"
         states = cut_power_everywhere(
-            recording, scenario, place, open_store, atomic_renames=atomic, limit=40 * TIMES
+            recording, scenario, place, open_store, atomic_renames=atomic, limit=much(40, 800)
         )
-        record_property("crash", ("disk states after a power loss", states))
+        tried("crashes", "disk states after a power loss", states)
         assert states > 2
 
 
@@ -148,13 +147,13 @@ def test_a_publish_in_pieces_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("kind", STORES)
-def test_killed_writers(tmp_path: Path, kind: str, record_property: Record) -> None:
+def test_killed_writers(tmp_path: Path, kind: str, tried: Tried) -> None:
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")
     chance = random.Random(seed)
     acknowledged = 0
-    for _ in range(4 * TIMES):
+    for _ in range(much(4, 80)):
         acknowledged += kill_writers(kind, tmp_path, writers=3, chance=chance)
-        record_property("crash", ("processes killed", 3))
-    record_property("crash", ("acknowledged writes checked after a kill", acknowledged))
+        tried("crashes", "processes killed", 3)
+    tried("crashes", "acknowledged writes checked after a kill", acknowledged)
     assert acknowledged > 0
