@@ -10,11 +10,12 @@ import contextvars
 import io
 import threading
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any, Literal, TypeVar
 
 from objectstorage import _cancel
+from objectstorage.aio._threads import Pulled, finished
 from objectstorage.aio.storage import AsyncData, AsyncReader, AsyncStorage, AsyncWriter
 from objectstorage.errors import ErrBadRequest, ErrOutcomeUnknown, StorageError
 from objectstorage.storage import (
@@ -70,9 +71,9 @@ class ThreadedStorage(AsyncStorage):
             if work.cancel():  # it had not begun
                 raise
             for feed in args:
-                if isinstance(feed, _Pulled):
+                if isinstance(feed, Pulled):
                     feed.stop()
-            await _finished(future)
+            await finished(future)
             error = None if future.cancelled() else future.exception()
             if isinstance(error, ErrOutcomeUnknown):
                 raise error from None
@@ -113,7 +114,7 @@ class ThreadedStorage(AsyncStorage):
         plain: Any = data
         pool = self._pool
         if isinstance(data, AsyncIterable):
-            plain, pool = _Pulled(data, asyncio.get_running_loop()), self._feeding
+            plain, pool = Pulled(data, asyncio.get_running_loop()), self._feeding
         return await self._hop_to(
             pool,
             self._store.put,
@@ -254,15 +255,6 @@ _WRITES = frozenset(
 )
 
 
-async def _finished(future: asyncio.Future[Any]) -> None:
-    """Wait for a thread, however often one is asked to stop: it can't be left alone."""
-    while not future.done():
-        try:
-            await asyncio.wait([future])
-        except asyncio.CancelledError:
-            continue
-
-
 def _take(iterator: Iterator[_T]) -> list[_T]:
     page = []
     for item in iterator:
@@ -270,38 +262,6 @@ def _take(iterator: Iterator[_T]) -> list[_T]:
         if len(page) == _PAGE:
             break
     return page
-
-
-class _Pulled:
-    """An asynchronous iterable for a thread: each step runs on the loop."""
-
-    def __init__(self, data: AsyncIterable[bytes], loop: asyncio.AbstractEventLoop) -> None:
-        self._iterator = aiter(data)
-        self._loop = loop
-        self._lock = threading.Lock()
-        self._step: Future[bytes | None] | None = None
-        self._stopped = False
-
-    def __iter__(self) -> Iterator[bytes]:
-        while (chunk := self._begin().result()) is not None:
-            yield chunk
-
-    def _begin(self) -> Future[bytes | None]:
-        with self._lock:
-            if self._stopped:
-                raise _cancel.Cancelled
-            self._step = asyncio.run_coroutine_threadsafe(self._next(), self._loop)
-            return self._step
-
-    async def _next(self) -> bytes | None:
-        return await anext(self._iterator, None)
-
-    def stop(self) -> None:
-        """Let the thread go that waits for more; called on the loop."""
-        with self._lock:
-            self._stopped = True
-            if self._step is not None:
-                self._step.cancel()
 
 
 class _ThreadedReader(AsyncReader):

@@ -1,0 +1,1 @@
+"""Transactional documents on object storage, and what a service keeps beside them."""

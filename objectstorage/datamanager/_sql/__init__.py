@@ -1,0 +1,1 @@
+"""How `objectstorage.datamanager.db` does it."""
