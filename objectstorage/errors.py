@@ -28,6 +28,8 @@ __all__ = [
     "ErrBackend",
     "ErrBadRequest",
     "ErrClosed",
+    "ErrCommitUnknown",
+    "ErrCompacted",
     "ErrConcurrency",
     "ErrConflict",
     "ErrDurabilityUnknown",
@@ -41,6 +43,7 @@ __all__ = [
     "ErrInvalidMetadata",
     "ErrInvalidRange",
     "ErrInvalidURL",
+    "ErrNoDataStatus",
     "ErrNotExist",
     "ErrNotModified",
     "ErrOutcomeUnknown",
@@ -57,6 +60,8 @@ __all__ = [
     "is_err_backend",
     "is_err_bad_request",
     "is_err_closed",
+    "is_err_commit_unknown",
+    "is_err_compacted",
     "is_err_concurrency",
     "is_err_conflict",
     "is_err_durability_unknown",
@@ -70,6 +75,7 @@ __all__ = [
     "is_err_invalid_range",
     "is_err_invalid_url",
     "is_err_io",
+    "is_err_no_data_status",
     "is_err_not_exist",
     "is_err_not_modified",
     "is_err_outcome_unknown",
@@ -255,6 +261,16 @@ class ErrNotExist(StorageError, FileNotFoundError):
     default_errno = _errno.ENOENT
 
 
+class ErrNoDataStatus(ErrNotExist):
+    """There has been no checkpoint of the data yet."""
+
+
+class ErrCompacted(StorageError):
+    """What was asked for is older than what is kept: read the current state anew."""
+
+    http_status = 410
+
+
 class ErrConflict(StorageError):
     """A hierarchical store can't hold both `a` and `a/b`."""
 
@@ -331,6 +347,17 @@ class ErrOutcomeUnknown(StorageError, OSError):
 
 class ErrDurabilityUnknown(ErrOutcomeUnknown):
     """The write is visible, but may not survive a power loss."""
+
+
+class ErrCommitUnknown(ErrOutcomeUnknown):
+    """A commit that may or may not stand at sequence `seq`, under the id `commit_id`."""
+
+    def __init__(
+        self, message: str = "", *, commit_id: str = "", seq: int = 0, **where: Any
+    ) -> None:
+        super().__init__(message, **where)
+        self.commit_id = commit_id
+        self.seq = seq
 
 
 class ErrIO(StorageError, OSError):
@@ -479,6 +506,21 @@ def is_err_invalid_metadata(err: BaseException | None) -> bool:
 def is_err_invalid_range(err: BaseException | None) -> bool:
     """Whether a range starts past the end."""
     return is_(err, ErrInvalidRange)
+
+
+def is_err_no_data_status(err: BaseException | None) -> bool:
+    """Whether there has been no checkpoint yet."""
+    return is_(err, ErrNoDataStatus)
+
+
+def is_err_compacted(err: BaseException | None) -> bool:
+    """Whether what was asked for is older than what is kept."""
+    return is_(err, ErrCompacted)
+
+
+def is_err_commit_unknown(err: BaseException | None) -> bool:
+    """Whether a commit may or may not stand."""
+    return is_(err, ErrCommitUnknown)
 
 
 def is_err_conflict(err: BaseException | None) -> bool:

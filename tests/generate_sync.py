@@ -17,7 +17,7 @@ from collections.abc import Iterator
 
 PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "objectstorage")
 
-FOLDERS = [os.path.join(PACKAGE, "wrappers")]
+FOLDERS = [os.path.join(PACKAGE, name) for name in ("datamanager", "wrappers")]
 """Each has a folder `_async`, as written, and a folder `_sync`, as generated."""
 
 # Longer first: the dotted ones are matched in whole lines, before the tokens.
@@ -26,6 +26,7 @@ _LINES = (
     ("wrappers._aiofiles", "wrappers._files"),
     ("wrappers._async", "wrappers._sync"),
     ("wrappers.aio", "wrappers"),
+    ("datamanager._async", "datamanager._sync"),
     ("import asyncio", "import threading"),
     ("asyncio.Semaphore", "threading.Semaphore"),
     ("asyncio.Lock", "threading.Lock"),

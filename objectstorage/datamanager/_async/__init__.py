@@ -1,0 +1,1 @@
+"""The data manager as it is written; `_sync` is generated from it."""

@@ -1,0 +1,217 @@
+"""The data manager: what callers see."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from typing import Self
+
+from objectstorage.aio.storage import AsyncStorage
+from objectstorage.datamanager._async.committing import AsyncCommitter
+from objectstorage.datamanager._async.log import AsyncLog
+from objectstorage.datamanager._async.snapshot import AsyncSnapshot
+from objectstorage.datamanager._async.tail import AsyncTail
+from objectstorage.datamanager.limits import DEFAULTS, Limits
+from objectstorage.datamanager.model import (
+    Action,
+    Commit,
+    DataStatus,
+    Entry,
+    check_actions,
+    check_groups,
+    check_id,
+    check_type,
+)
+from objectstorage.datamanager.proposal import Proposal
+from objectstorage.datamanager.records import slot_key
+from objectstorage.errors import (
+    ErrBadRequest,
+    ErrCompacted,
+    ErrNoDataStatus,
+)
+
+__all__ = ["AsyncDataManager"]
+
+
+class AsyncDataManager:
+    """Entries (type, id, bytes) in `store`, changed by transactions; see the package's page.
+
+    `single_writer`: vouches that nobody else writes, for a store whose
+    conditional writes are not proven; without it such a store is refused
+    (`ErrUnsupported`) by the first write. No I/O until used. Safe across threads
+    and processes; the store is not closed with it. Every object lies in `store`
+    itself: give it a part of one by `objectstorage.wrappers`.
+    """
+
+    def __init__(
+        self, store: AsyncStorage, *, single_writer: bool = False, limits: Limits = DEFAULTS
+    ) -> None:
+        self._store = store
+        self._limits = limits
+        self._log = AsyncLog(store, single_writer, limits.inline_bytes)
+        self._tail = AsyncTail(self._log, limits.checkpoint_bytes, limits.checkpoint_commits)
+        self._committer = AsyncCommitter(self._log, self._tail)
+
+    @property
+    def url(self) -> str:
+        """The store's URL; never contains a secret."""
+        return self._store.url
+
+    async def store_id(self) -> str | None:
+        """The id this data was given when it was first written; None if it never was."""
+        return await self._log.store_id()
+
+    # -- writing ---------------------------------------------------------------
+
+    async def write(
+        self,
+        actions: Iterable[Action],
+        *,
+        groups: Iterable[str] = (),
+        token: int | None = None,
+        epoch: int | None = None,
+        timeout: float | None = None,
+    ) -> Commit:
+        """Commit the actions, all or none; durable on return.
+
+        groups: what the commit reads and changes, by names of the caller's.
+        token: the sequence the caller read at; `ErrConcurrency` if a later
+            commit has one of `groups`, `ErrCompacted` if that can no longer be
+            told. None: whatever happened meanwhile.
+        epoch: only in this one (see `fence`), else `ErrConcurrency`.
+        timeout: seconds; `ErrTimeout` if it passed before the commit was tried.
+        Errors: `ErrBadRequest` for a type, id or group that can't be, before
+        any I/O; `ErrUnavailable` in maintenance; `ErrCommitUnknown` if the
+        store never said whether the commit stands (see `committed`).
+
+        Several that wait become one commit with one sequence and one id; each
+        still stands or fails by its own groups and token.
+        """
+        proposal = Proposal(
+            "write",
+            check_actions(actions),
+            check_groups(groups),
+            token=_sequence(token, "token"),
+            epoch=epoch,
+            timeout=timeout,
+        )
+        return await self._committer.commit(proposal)
+
+    async def committed(self, commit_id: str, seq: int) -> bool:
+        """Whether that commit stands, as after `ErrCommitUnknown`.
+
+        False is final only once `head()` is at `seq` or beyond; until then the
+        request may still be under way. `ErrCompacted` if it can't be told any
+        more.
+        """
+        slot = await self._log.slot(seq)
+        if await self._log.boundary() < seq:
+            return slot is not None and slot.id == commit_id
+        status = await self._log.newest_status()
+        if status is not None and 0 <= status.seq - seq < len(status.ids):
+            return status.ids[seq - status.seq - 1] == commit_id
+        raise ErrCompacted("the commit is too long ago", key=slot_key(seq), storage=self.url)
+
+    # -- reading ---------------------------------------------------------------
+
+    async def head(self) -> int:
+        """The newest sequence, 0 before the first commit: the token of what is read now."""
+        return (await self._tail.refresh()).seq
+
+    async def boundary(self) -> int:
+        """Up to which sequence the log was collected; `watch` can begin here."""
+        return await self._log.boundary()
+
+    async def epoch(self) -> int:
+        """The epoch in force."""
+        return (await self._tail.refresh()).head.control.epoch
+
+    async def read(self, type: str, id: str) -> Entry:
+        """The entry as of the newest commit; `ErrNotExist` if there is none."""
+        check_type(type)
+        check_id(id)
+        return await AsyncSnapshot(self._log, await self._tail.refresh()).read(type, id)
+
+    def list(
+        self, type: str, *, prefix: str = "", start_after: str | None = None
+    ) -> AsyncIterator[Entry]:
+        """The entries of a type as of the newest commit; see `Snapshot.list`."""
+        check_type(type)
+        return self._list(type, prefix, start_after)
+
+    async def _list(self, type: str, prefix: str, start_after: str | None) -> AsyncIterator[Entry]:
+        snapshot = await self.snapshot()
+        async for entry in snapshot.list(type, prefix=prefix, start_after=start_after):
+            yield entry
+
+    async def types(self) -> list_[str]:
+        """The types that have entries, in order."""
+        return await (await self.snapshot()).types()
+
+    async def snapshot(self) -> AsyncSnapshot:
+        """The state of the newest commit; it does not change."""
+        return AsyncSnapshot(self._log, await self._tail.hold())
+
+    async def last_data_status(self) -> DataStatus:
+        """The newest checkpoint; `ErrNoDataStatus` if there was none yet."""
+        status = await self._log.newest_status()
+        if status is None:
+            raise ErrNoDataStatus(
+                "there was no checkpoint yet", operation="status", storage=self.url
+            )
+        return status.summary()
+
+    def watch(self, *, after: int, follow: bool = True, poll: float = 0.2) -> AsyncIterator[Commit]:
+        """Every commit after sequence `after`, in order, none left out.
+
+        follow: at the head, wait for more, looking every `poll` seconds; else end.
+        `ErrCompacted` if the log no longer goes back that far: read a snapshot
+        and watch from its `seq`.
+        """
+        if _sequence(after, "after") is None:
+            raise ErrBadRequest("after is a sequence; 0 for all")
+        return self._watch(after, follow, poll)
+
+    async def _watch(self, after: int, follow: bool, poll: float) -> AsyncIterator[Commit]:
+        if after and await self._log.slot(after) is None:
+            if await self._log.boundary() < after:
+                raise ErrBadRequest(
+                    f"there is no commit {after} yet", operation="watch", storage=self.url
+                )
+        while True:
+            records, more = await self._tail.read(after)
+            for slot, actions in records:
+                if slot.kind == "import":
+                    raise ErrCompacted(
+                        f"everything was replaced at {slot.seq}",
+                        operation="watch",
+                        storage=self.url,
+                    )
+                after = slot.seq
+                yield Commit(
+                    slot.seq,
+                    slot.id,
+                    slot.groups,
+                    actions,
+                    slot.kind,
+                    slot.control.epoch,
+                    slot.time,
+                )
+            if not records and not more:
+                if not follow:
+                    return
+                await self._store._pause(poll)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        """Nothing to let go of: the store is its owner's."""
+
+
+list_ = list  # `list` is a method's name inside the class
+
+
+def _sequence(value: int | None, what: str) -> int | None:
+    if value is not None and (not isinstance(value, int) or value < 0):
+        raise ErrBadRequest(f"{what} is a sequence, 0 or more, not {value!r}")
+    return value

@@ -1,0 +1,152 @@
+"""The newest state, followed: from the newest status on through the log."""
+
+from __future__ import annotations
+
+import asyncio
+
+from objectstorage import _fork
+from objectstorage.datamanager._async.log import AsyncLog, Record
+from objectstorage.datamanager.state import State
+from objectstorage.errors import ErrCompacted, ErrIntegrity, ErrNotExist
+
+__all__ = ["AsyncTail"]
+
+_BATCH = 64
+_BATCH_BYTES = 4 * 1024 * 1024
+
+
+class AsyncTail:
+    """Keeps one `State`, and brings it up to the head of the log.
+
+    What lies in the log counts only above the boundary. So slots are read
+    first, the boundary after them: if it stands no higher than what was known
+    before, none of the slots can have been collected and written again by a
+    writer that slept through it, and a slot that is missing was never there.
+    """
+
+    def __init__(self, log: AsyncLog, rebase_bytes: int, rebase_commits: int) -> None:
+        self._log = log
+        self._rebase_bytes = rebase_bytes
+        self._rebase_commits = rebase_commits
+        self._state: State | None = None
+        self._begun = self._done = 0
+        self._after_fork()
+        _fork.register(self)
+
+    def _after_fork(self) -> None:
+        self._lock = asyncio.Lock()
+
+    async def refresh(self) -> State:
+        """The state at the head, as it was at some moment after this call began."""
+        # Whoever waits for the lock is served by the next refresh that begins:
+        # a thousand readers cost two refreshes, not a thousand.
+        wanted = self._begun + 1
+        async with self._lock:
+            state = self._state
+            if state is None or self._done < wanted:
+                self._begun += 1
+                number = self._begun
+                state = await self._follow()
+                self._done = number
+            return state
+
+    async def known(self) -> State:
+        """The last state that was read; it may be behind the head."""
+        return self._state or await self.refresh()
+
+    async def hold(self, fresh: bool = True) -> State:
+        """A state that stays as it is, whatever is committed."""
+        state = await (self.refresh() if fresh else self.known())
+        async with self._lock:
+            return state.held()
+
+    async def committed(self, record: Record) -> None:
+        """Take in a commit that this client has just made and checked."""
+        async with self._lock:
+            state = self._state
+            if state is not None and state.seq + 1 == record.slot.seq:
+                state.apply(record.slot, record.actions)
+
+    async def reload(self, than: int) -> bool:
+        """Start again from a status newer than checkpoint `than`; whether there is one."""
+        async with self._lock:
+            status = await self._log.newest_status()
+            found = 0 if status is None else status.checkpoint
+            if found <= than:
+                return False
+            state = self._state
+            if state is None or state.checkpoint < found:
+                self._state = State(status)
+                await self._follow()
+            return True
+
+    async def _follow(self) -> State:
+        """With the lock held."""
+        state = self._state
+        if state is None or state.outgrown(self._rebase_bytes, self._rebase_commits):
+            status = await self._log.newest_status()
+            if state is None or (status is not None and status.checkpoint > state.checkpoint):
+                state = State(status)
+            else:
+                state.rebased()
+        while True:
+            try:
+                records, more = await self.read(state.seq)
+            except ErrCompacted:
+                # left behind: what we know has been collected
+                state = State(await self._log.newest_status())
+                continue
+            for record in records:
+                state.apply(record.slot, record.actions)
+            self._state = state
+            if not more:
+                return state
+
+    async def read(self, after: int) -> tuple[list[Record], bool]:
+        """Commits after sequence `after`, and whether there may be more at once.
+
+        `ErrCompacted` if they are no longer in the log.
+        """
+        records: list[Record] = []
+        size = 0
+        gone: ErrNotExist | None = None
+        more = False
+        while True:
+            try:
+                record = await self._log.record(after + len(records) + 1)
+            except ErrNotExist as exc:
+                gone = exc
+                break
+            if record is None:
+                break
+            records.append(record)
+            size += record.slot.payload.length if record.slot.payload else 0
+            if len(records) == _BATCH or size >= _BATCH_BYTES:
+                more = True
+                break
+        await self.check(after)
+        if gone is not None:
+            raise ErrIntegrity("the payload of a commit is missing", key=gone.key) from gone
+        return records, more
+
+    async def check(self, after: int) -> None:
+        """`ErrCompacted` if the log no longer goes on from sequence `after`."""
+        boundary = await self._log.boundary()
+        if boundary > after:
+            raise ErrCompacted(
+                f"the log was collected up to {boundary}; {after} is older",
+                storage=self._log.store.url,
+            )
+
+    async def groups_since(self, seq: int) -> list[tuple[str, ...]]:
+        """The groups of each known commit after `seq`; `ErrCompacted` if they are gone."""
+        async with self._lock:
+            state = self._state
+            assert state is not None  # whoever asks has seen a head
+            kept = state.groups_since(seq)
+            head = state.seq
+        if kept is not None:
+            return kept
+        slots = [await self._log.slot(number) for number in range(seq + 1, head + 1)]
+        await self.check(seq)
+        return [slot.groups for slot in slots if slot is not None]
