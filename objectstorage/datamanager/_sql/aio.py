@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Self, TypeVar
 
 from objectstorage import _fork
 from objectstorage._plans import placed
-from objectstorage.aio._threads import finished
+from objectstorage.aio._threads import Pulled, finished
 from objectstorage.datamanager._sql.control import Control
 from objectstorage.datamanager._sql.database import OPERATIONS, Database, Transaction
 from objectstorage.errors import ErrClosed, ErrOutcomeUnknown, ErrTimeout
@@ -20,6 +20,7 @@ from objectstorage.errors import ErrClosed, ErrOutcomeUnknown, ErrTimeout
 __all__ = ["AsyncDatabase"]
 
 _T = TypeVar("_T")
+_I = TypeVar("_I")
 
 
 class AsyncDatabase:
@@ -69,6 +70,23 @@ class AsyncDatabase:
         """See `Database.view`."""
         return await self._hop(fn, timeout, writes=False)
 
+    async def fed(
+        self,
+        fn: Callable[[Transaction, Iterator[_I]], _T],
+        items: Callable[[], AsyncIterator[_I]],
+        *,
+        timeout: float | None = None,
+    ) -> _T:
+        """See `Database.fed`; each step of the items runs on the loop."""
+        loop = asyncio.get_running_loop()
+        feeds: list[Pulled[_I]] = []
+
+        def with_items(tx: Transaction) -> _T:
+            feeds.append(Pulled(items(), loop))
+            return fn(tx, iter(feeds[-1]))
+
+        return await self._hop(with_items, timeout, writes=True, feeds=feeds)
+
     async def close(self) -> None:
         """See `Database.close`."""
         if not self._closed:
@@ -88,7 +106,12 @@ class AsyncDatabase:
         return partial(AsyncDatabase, **self._database.options), (self.path,)
 
     async def _hop(
-        self, fn: Callable[[Transaction], _T], timeout: float | None, *, writes: bool
+        self,
+        fn: Callable[[Transaction], _T],
+        timeout: float | None,
+        *,
+        writes: bool,
+        feeds: Sequence[Pulled[Any]] = (),
     ) -> _T:
         operation = OPERATIONS[writes]
         with placed(self, operation):
@@ -110,6 +133,8 @@ class AsyncDatabase:
             await asyncio.wait([future])
         except asyncio.CancelledError:
             control.stop()
+            for feed in feeds:
+                feed.stop()
             if work.cancel():
                 raise
             await finished(future)

@@ -10,17 +10,29 @@ from collections.abc import Iterator
 from objectstorage import _cancel
 from objectstorage.errors import ErrBadRequest, ErrTimeout
 
-__all__ = ["Control"]
+__all__ = ["Control", "deadline_of", "left_until"]
+
+
+def deadline_of(timeout: float | None) -> float | None:
+    """The moment that is `timeout` seconds from now; None for none."""
+    if timeout is None:
+        return None
+    if not timeout >= 0:
+        raise ErrBadRequest(f"timeout is {timeout}; it is at least 0")
+    return time.monotonic() + timeout
+
+
+def left_until(deadline: float | None) -> float | None:
+    """Seconds until then, below 0 if it has passed; None for no deadline."""
+    return None if deadline is None else deadline - time.monotonic()
 
 
 class Control:
     """Goes with one transaction from the call to its end. Times in seconds."""
 
     def __init__(self, timeout: float | None) -> None:
-        if timeout is not None and not timeout >= 0:
-            raise ErrBadRequest(f"timeout is {timeout}; it is at least 0")
         self._timeout = timeout
-        self._deadline = None if timeout is None else time.monotonic() + timeout
+        self._deadline = deadline_of(timeout)
         # of the task that this thread works for, if it works for one
         self._stopped = _cancel.flag.get() or threading.Event()
         self._raised: BaseException | None = None
@@ -30,7 +42,7 @@ class Control:
     @property
     def left(self) -> float | None:
         """How long until the deadline; None if there is none."""
-        return None if self._deadline is None else self._deadline - time.monotonic()
+        return left_until(self._deadline)
 
     @property
     def ended(self) -> bool:

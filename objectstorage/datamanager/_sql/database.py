@@ -30,6 +30,7 @@ from objectstorage.errors import (
 __all__ = ["OPERATIONS", "Database", "Parameters", "Row", "Transaction"]
 
 _T = TypeVar("_T")
+_I = TypeVar("_I")
 Row: TypeAlias = tuple[Any, ...]
 Parameters: TypeAlias = Sequence[Any] | Mapping[str, Any]
 
@@ -249,6 +250,16 @@ class Database:
     def view(self, fn: Callable[[Transaction], _T], *, timeout: float | None = None) -> _T:
         """Run `fn` in one transaction that only reads: one state, beside any that write."""
         return self._run(fn, Control(timeout), writes=False)
+
+    def fed(
+        self,
+        fn: Callable[[Transaction, Iterator[_I]], _T],
+        items: Callable[[], Iterator[_I]],
+        *,
+        timeout: float | None = None,
+    ) -> _T:
+        """`do`, where `fn` takes in what `items()` yields, begun anew whenever `fn` is."""
+        return self.do(lambda tx: fn(tx, items()), timeout=timeout)
 
     def close(self) -> None:
         """Wait for the transactions under way, then close the connections; then `ErrClosed`."""

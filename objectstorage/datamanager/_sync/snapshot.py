@@ -32,6 +32,11 @@ class Snapshot:
         """The sequence of the last commit it has: the token to write with."""
         return self._state.seq
 
+    @property
+    def commit_id(self) -> str:
+        """The id of that commit; empty before the first."""
+        return self._state.head.commit_id
+
     def read(self, type: str, id: str) -> Entry:
         """The entry; `ErrNotExist` if there is none."""
         check_type(type)

@@ -1,0 +1,48 @@
+"""Waiting in the blocking face; not generated, since the two differ in shape."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from objectstorage.errors import ErrTimeout
+
+__all__ = ["Bell", "Turn"]
+
+
+class Turn:
+    """One at a time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def taken(self, seconds: float | None) -> Iterator[None]:
+        """One's turn, for the block; `ErrTimeout` if it does not come in time."""
+        if not self._lock.acquire(timeout=-1 if seconds is None else max(0, seconds)):
+            raise ErrTimeout("others took too long")
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+
+class Bell:
+    """Rung once; `wait` ends early then."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    @property
+    def rung(self) -> bool:
+        """Whether it was."""
+        return self._event.is_set()
+
+    def ring(self) -> None:
+        """End all waiting, now and from now on."""
+        self._event.set()
+
+    def wait(self, seconds: float) -> None:
+        """Wait so long, or until it is rung."""
+        self._event.wait(seconds)
