@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
+from random import Random
 
 import pytest
 
 from objectstorage import aio
-from objectstorage.datamanager import DataManager, Delete, Put, Snapshot
+from objectstorage.datamanager import Action, DataManager, Delete, Limits, Put, Snapshot
 from objectstorage.datamanager.aio import AsyncDataManager, AsyncSnapshot
 from objectstorage.errors import (
     ErrBadRequest,
@@ -208,3 +209,75 @@ def test_the_faces_have_the_same_names(blocking: type, asynchronous: type) -> No
                 for f in (getattr(blocking, name), getattr(asynchronous, name))
             ]
             assert shapes[0] == shapes[1], name
+
+
+SMALL = Limits(
+    inline_bytes=40, file_bytes=600, block_bytes=100, checkpoint_bytes=1500, checkpoint_commits=20
+)
+
+
+def test_checkpoints_change_nothing_that_is_read(store: MemoryStorage) -> None:
+    random = Random(7)
+    model: dict[tuple[str, str], bytes] = {}
+    for _ in range(60):
+        data = DataManager(store, limits=SMALL)
+        actions: list[Action] = []
+        for _ in range(20):
+            type, id = random.choice("tu"), f"{random.randrange(60):02}"
+            if random.random() < 0.4:
+                actions.append(Delete(type, id))
+                model.pop((type, id), None)
+            else:
+                model[type, id] = bytes(random.randrange(60))
+                actions.append(Put(type, id, model[type, id]))
+        data.write(actions)
+        if random.random() < 0.2:
+            data.checkpoint()
+        for reader in (data, data.snapshot(), DataManager(store)):
+            for type in "tu":
+                expected = sorted((i, d) for (t, i), d in model.items() if t == type)
+                assert listed(reader, type) == expected
+                after = f"{random.randrange(60):02}"
+                some = listed(reader, type, prefix="3", start_after=after)
+                assert some == [x for x in expected if x[0] > after and x[0][0] == "3"]
+                for id, content in expected[::5]:
+                    assert reader.read(type, id).data == content
+    status = data.checkpoint()
+    assert status.checkpoint > 8
+    assert status.entries == len(model)
+    assert data.last_data_status() == status
+
+
+def test_an_entry_deleted_after_a_checkpoint_stays_deleted(
+    store: MemoryStorage, data: DataManager
+) -> None:
+    data.write([Put("t", "a", b"1"), Put("t", "b", b"1")])
+    assert data.checkpoint().entries == 2
+    data.write([Delete("t", "a"), Delete("t", "b")])
+    for _ in range(2):
+        for reader in (data, DataManager(store)):
+            assert listed(reader) == []
+            assert reader.types() == []
+            with pytest.raises(ErrNotExist):
+                reader.read("t", "a")
+        assert data.checkpoint().entries == 0
+
+
+def test_files_without_changes_are_used_again(store: MemoryStorage) -> None:
+    data = DataManager(store, limits=SMALL)
+    data.write([Put("t", f"{n:03}", bytes(50)) for n in range(100)])
+    data.checkpoint()
+    before = {info.key for info in store.list("data/")}
+    data.write([Put("t", "050", b"changed")])
+    data.checkpoint()
+    after = {info.key for info in store.list("data/")}
+    assert len(before) > 15
+    assert len(after - before) <= 4  # one file written anew, with its index, may be two
+    assert DataManager(store).read("t", "050").data == b"changed"
+
+
+def test_a_checkpoint_of_nothing(data: DataManager) -> None:
+    with pytest.raises(ErrNoDataStatus):
+        data.checkpoint()
+    data.write([Put("t", "a", b"")])
+    assert data.checkpoint() == data.checkpoint()

@@ -41,6 +41,7 @@ class AsyncCommitter:
     def __init__(self, log: AsyncLog, tail: AsyncTail) -> None:
         self._log = log
         self._tail = tail
+        self._due = False
         self._placed: tuple[tuple[Proposal, ...], int, Payload] | None = None
         self._after_fork()
         _fork.register(self)
@@ -60,6 +61,11 @@ class AsyncCommitter:
         finally:
             self._waiting.pop(proposal, None)
         return proposal.outcome()
+
+    def take_due(self) -> bool:
+        """Whether a commit made a checkpoint due; says so once."""
+        due, self._due = self._due, False
+        return due
 
     async def _lead(self, leader: Proposal) -> None:
         """Bring some of those who wait to an end; with the lock held.
@@ -191,7 +197,7 @@ class AsyncCommitter:
             return
         self._placed = None
         actions = tuple(action for member in members for action in member.actions)
-        await self._tail.committed(Record(slot, actions))
+        self._due = await self._tail.committed(Record(slot, actions)) or self._due
         for member in members:
             if member in self._waiting:
                 member.succeed(slot)

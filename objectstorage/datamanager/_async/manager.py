@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Iterable
 from typing import Self
 
 from objectstorage.aio.storage import AsyncStorage
+from objectstorage.datamanager._async.checkpoint import AsyncCheckpointer
 from objectstorage.datamanager._async.committing import AsyncCommitter
+from objectstorage.datamanager._async.files import AsyncFiles
 from objectstorage.datamanager._async.log import AsyncLog
 from objectstorage.datamanager._async.snapshot import AsyncSnapshot
 from objectstorage.datamanager._async.tail import AsyncTail
@@ -23,13 +26,11 @@ from objectstorage.datamanager.model import (
 )
 from objectstorage.datamanager.proposal import Proposal
 from objectstorage.datamanager.records import slot_key
-from objectstorage.errors import (
-    ErrBadRequest,
-    ErrCompacted,
-    ErrNoDataStatus,
-)
+from objectstorage.errors import ErrBadRequest, ErrCompacted, ErrNoDataStatus, StorageError
 
 __all__ = ["AsyncDataManager"]
+
+_log = logging.getLogger("objectstorage")
 
 
 class AsyncDataManager:
@@ -49,7 +50,9 @@ class AsyncDataManager:
         self._limits = limits
         self._log = AsyncLog(store, single_writer, limits.inline_bytes)
         self._tail = AsyncTail(self._log, limits.checkpoint_bytes, limits.checkpoint_commits)
+        self._files = AsyncFiles(store)
         self._committer = AsyncCommitter(self._log, self._tail)
+        self._checkpointer = AsyncCheckpointer(self._log, self._tail, self._files, limits)
 
     @property
     def url(self) -> str:
@@ -94,7 +97,26 @@ class AsyncDataManager:
             epoch=epoch,
             timeout=timeout,
         )
-        return await self._committer.commit(proposal)
+        await self._make_room()
+        commit = await self._committer.commit(proposal)
+        if self._committer.take_due():
+            await self._checkpoint_due()
+        return commit
+
+    async def _make_room(self) -> None:
+        """No commit before the checkpoint that is long due: this bounds what readers hold."""
+        state = await self._tail.known()
+        if state.pending_bytes >= self._limits.log_bytes:
+            await self._checkpointer.run(size=self._limits.checkpoint_bytes)
+
+    async def _checkpoint_due(self) -> None:
+        """The checkpoint that this client's commit made due; the commit stands anyway."""
+        try:
+            await self._checkpointer.run(
+                commits=self._limits.checkpoint_commits, size=self._limits.checkpoint_bytes
+            )
+        except StorageError as exc:
+            _log.warning("the checkpoint of %s failed: %s", self.url, exc)
 
     async def committed(self, commit_id: str, seq: int) -> bool:
         """Whether that commit stands, as after `ErrCommitUnknown`.
@@ -110,6 +132,17 @@ class AsyncDataManager:
         if status is not None and 0 <= status.seq - seq < len(status.ids):
             return status.ids[seq - status.seq - 1] == commit_id
         raise ErrCompacted("the commit is too long ago", key=slot_key(seq), storage=self.url)
+
+    async def checkpoint(self) -> DataStatus:
+        """Bring everything committed so far into data files; `ErrNoDataStatus` if nothing was.
+
+        Any number of clients may at the same time. Files without changes are used
+        again. Writers do it by themselves once the log has grown (see `Limits`).
+        """
+        status = await self._checkpointer.run()
+        if status is None:
+            raise self._no_status("checkpoint")
+        return status.summary()
 
     # -- reading ---------------------------------------------------------------
 
@@ -129,7 +162,13 @@ class AsyncDataManager:
         """The entry as of the newest commit; `ErrNotExist` if there is none."""
         check_type(type)
         check_id(id)
-        return await AsyncSnapshot(self._log, await self._tail.refresh()).read(type, id)
+        while True:
+            # not held: whatever is committed meanwhile may show
+            snapshot = AsyncSnapshot(self._log, self._files, await self._tail.refresh())
+            try:
+                return await snapshot.read(type, id)
+            except ErrCompacted:
+                await self._tail.reload()
 
     def list(
         self, type: str, *, prefix: str = "", start_after: str | None = None
@@ -149,16 +188,17 @@ class AsyncDataManager:
 
     async def snapshot(self) -> AsyncSnapshot:
         """The state of the newest commit; it does not change."""
-        return AsyncSnapshot(self._log, await self._tail.hold())
+        return AsyncSnapshot(self._log, self._files, await self._tail.hold())
 
     async def last_data_status(self) -> DataStatus:
         """The newest checkpoint; `ErrNoDataStatus` if there was none yet."""
         status = await self._log.newest_status()
         if status is None:
-            raise ErrNoDataStatus(
-                "there was no checkpoint yet", operation="status", storage=self.url
-            )
+            raise self._no_status("status")
         return status.summary()
+
+    def _no_status(self, operation: str) -> ErrNoDataStatus:
+        return ErrNoDataStatus("there was no checkpoint yet", operation=operation, storage=self.url)
 
     def watch(self, *, after: int, follow: bool = True, poll: float = 0.2) -> AsyncIterator[Commit]:
         """Every commit after sequence `after`, in order, none left out.

@@ -60,25 +60,34 @@ class AsyncTail:
         async with self._lock:
             return state.held()
 
-    async def committed(self, record: Record) -> None:
-        """Take in a commit that this client has just made and checked."""
+    async def committed(self, record: Record) -> bool:
+        """Take in a commit that this client has just made; whether it makes a checkpoint due.
+
+        Due is it each time the log has grown so much again since the status that
+        is known: of many writers, the one that made it so.
+        """
         async with self._lock:
             state = self._state
-            if state is not None and state.seq + 1 == record.slot.seq:
-                state.apply(record.slot, record.actions)
+            if state is None or state.seq + 1 != record.slot.seq:
+                return False
+            before = self._grown(state)
+            state.apply(record.slot, record.actions)
+            return self._grown(state) != before
 
-    async def reload(self, than: int) -> bool:
-        """Start again from a status newer than checkpoint `than`; whether there is one."""
+    def _grown(self, state: State) -> tuple[int, int]:
+        return (
+            state.pending_bytes // self._rebase_bytes,
+            state.pending_commits // self._rebase_commits,
+        )
+
+    async def reload(self) -> None:
+        """Go on from the newest status, if there is a newer one than is known."""
         async with self._lock:
             status = await self._log.newest_status()
-            found = 0 if status is None else status.checkpoint
-            if found <= than:
-                return False
             state = self._state
-            if state is None or state.checkpoint < found:
+            if status is not None and (state is None or state.checkpoint < status.checkpoint):
                 self._state = State(status)
                 await self._follow()
-            return True
 
     async def _follow(self) -> State:
         """With the lock held."""

@@ -45,6 +45,7 @@ class Committer:
     def __init__(self, log: Log, tail: Tail) -> None:
         self._log = log
         self._tail = tail
+        self._due = False
         self._placed: tuple[tuple[Proposal, ...], int, Payload] | None = None
         self._after_fork()
         _fork.register(self)
@@ -64,6 +65,11 @@ class Committer:
         finally:
             self._waiting.pop(proposal, None)
         return proposal.outcome()
+
+    def take_due(self) -> bool:
+        """Whether a commit made a checkpoint due; says so once."""
+        due, self._due = self._due, False
+        return due
 
     def _lead(self, leader: Proposal) -> None:
         """Bring some of those who wait to an end; with the lock held.
@@ -195,7 +201,7 @@ class Committer:
             return
         self._placed = None
         actions = tuple(action for member in members for action in member.actions)
-        self._tail.committed(Record(slot, actions))
+        self._due = self._tail.committed(Record(slot, actions)) or self._due
         for member in members:
             if member in self._waiting:
                 member.succeed(slot)

@@ -6,10 +6,13 @@ change that one.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from typing import Self
 
+from objectstorage.datamanager._sync.checkpoint import Checkpointer
 from objectstorage.datamanager._sync.committing import Committer
+from objectstorage.datamanager._sync.files import Files
 from objectstorage.datamanager._sync.log import Log
 from objectstorage.datamanager._sync.snapshot import Snapshot
 from objectstorage.datamanager._sync.tail import Tail
@@ -26,14 +29,12 @@ from objectstorage.datamanager.model import (
 )
 from objectstorage.datamanager.proposal import Proposal
 from objectstorage.datamanager.records import slot_key
-from objectstorage.errors import (
-    ErrBadRequest,
-    ErrCompacted,
-    ErrNoDataStatus,
-)
+from objectstorage.errors import ErrBadRequest, ErrCompacted, ErrNoDataStatus, StorageError
 from objectstorage.storage import Storage
 
 __all__ = ["DataManager"]
+
+_log = logging.getLogger("objectstorage")
 
 
 class DataManager:
@@ -53,7 +54,9 @@ class DataManager:
         self._limits = limits
         self._log = Log(store, single_writer, limits.inline_bytes)
         self._tail = Tail(self._log, limits.checkpoint_bytes, limits.checkpoint_commits)
+        self._files = Files(store)
         self._committer = Committer(self._log, self._tail)
+        self._checkpointer = Checkpointer(self._log, self._tail, self._files, limits)
 
     @property
     def url(self) -> str:
@@ -98,7 +101,26 @@ class DataManager:
             epoch=epoch,
             timeout=timeout,
         )
-        return self._committer.commit(proposal)
+        self._make_room()
+        commit = self._committer.commit(proposal)
+        if self._committer.take_due():
+            self._checkpoint_due()
+        return commit
+
+    def _make_room(self) -> None:
+        """No commit before the checkpoint that is long due: this bounds what readers hold."""
+        state = self._tail.known()
+        if state.pending_bytes >= self._limits.log_bytes:
+            self._checkpointer.run(size=self._limits.checkpoint_bytes)
+
+    def _checkpoint_due(self) -> None:
+        """The checkpoint that this client's commit made due; the commit stands anyway."""
+        try:
+            self._checkpointer.run(
+                commits=self._limits.checkpoint_commits, size=self._limits.checkpoint_bytes
+            )
+        except StorageError as exc:
+            _log.warning("the checkpoint of %s failed: %s", self.url, exc)
 
     def committed(self, commit_id: str, seq: int) -> bool:
         """Whether that commit stands, as after `ErrCommitUnknown`.
@@ -114,6 +136,17 @@ class DataManager:
         if status is not None and 0 <= status.seq - seq < len(status.ids):
             return status.ids[seq - status.seq - 1] == commit_id
         raise ErrCompacted("the commit is too long ago", key=slot_key(seq), storage=self.url)
+
+    def checkpoint(self) -> DataStatus:
+        """Bring everything committed so far into data files; `ErrNoDataStatus` if nothing was.
+
+        Any number of clients may at the same time. Files without changes are used
+        again. Writers do it by themselves once the log has grown (see `Limits`).
+        """
+        status = self._checkpointer.run()
+        if status is None:
+            raise self._no_status("checkpoint")
+        return status.summary()
 
     # -- reading ---------------------------------------------------------------
 
@@ -133,7 +166,13 @@ class DataManager:
         """The entry as of the newest commit; `ErrNotExist` if there is none."""
         check_type(type)
         check_id(id)
-        return Snapshot(self._log, self._tail.refresh()).read(type, id)
+        while True:
+            # not held: whatever is committed meanwhile may show
+            snapshot = Snapshot(self._log, self._files, self._tail.refresh())
+            try:
+                return snapshot.read(type, id)
+            except ErrCompacted:
+                self._tail.reload()
 
     def list(
         self, type: str, *, prefix: str = "", start_after: str | None = None
@@ -153,16 +192,17 @@ class DataManager:
 
     def snapshot(self) -> Snapshot:
         """The state of the newest commit; it does not change."""
-        return Snapshot(self._log, self._tail.hold())
+        return Snapshot(self._log, self._files, self._tail.hold())
 
     def last_data_status(self) -> DataStatus:
         """The newest checkpoint; `ErrNoDataStatus` if there was none yet."""
         status = self._log.newest_status()
         if status is None:
-            raise ErrNoDataStatus(
-                "there was no checkpoint yet", operation="status", storage=self.url
-            )
+            raise self._no_status("status")
         return status.summary()
+
+    def _no_status(self, operation: str) -> ErrNoDataStatus:
+        return ErrNoDataStatus("there was no checkpoint yet", operation=operation, storage=self.url)
 
     def watch(self, *, after: int, follow: bool = True, poll: float = 0.2) -> Iterator[Commit]:
         """Every commit after sequence `after`, in order, none left out.
