@@ -99,7 +99,8 @@ class StorageError(Exception):
 
     `key`, `operation` and `storage` (the store's URL, without secrets) say
     where it happened; `status`, `code` and `request_id` what a remote store
-    answered, when one did. `http_status` is the kind's status on the wire.
+    answered, when one did. `details` is what a service says beside the message.
+    `http_status` is the kind's status on the wire.
     """
 
     http_status: ClassVar[int] = 500
@@ -116,6 +117,7 @@ class StorageError(Exception):
         status: int | None = None,
         code: str | None = None,
         request_id: str | None = None,
+        details: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(message)
         self.key = key
@@ -124,6 +126,7 @@ class StorageError(Exception):
         self.status = status
         self.code = code
         self.request_id = request_id
+        self.details = dict(details or {})
         _fill_os_fields(self, errno if errno is not None else self.default_errno, key)
 
     @property
@@ -382,14 +385,8 @@ class ErrFromRemote(StorageError):
     """What a client raises for a non-2xx reply; its cause is the remote error.
 
     The remote error's kind shows through: `is_err_not_exist(err)` holds when
-    the remote said so. `details` is what the reply carried beside the message.
+    the remote said so. `status`, `code` and `details` are the reply's.
     """
-
-    def __init__(
-        self, message: str = "", *, details: Mapping[str, Any] | None = None, **where: Any
-    ) -> None:
-        super().__init__(message, **where)
-        self.details = dict(details or {})
 
 
 class ErrPartial(StorageError, ExceptionGroup[StorageError]):

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 
 PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "objectstorage")
 
-FOLDERS = [os.path.join(PACKAGE, name) for name in ("datamanager", "wrappers")]
+FOLDERS = [os.path.join(PACKAGE, name) for name in ("datamanager", "logs", "wrappers")]
 """Each has a folder `_async`, as written, and a folder `_sync`, as generated."""
 
 # Longer first: the dotted ones are matched in whole lines, before the tokens.
@@ -29,7 +29,12 @@ _LINES = (
     ("datamanager._aiowaiting", "datamanager._waiting"),
     ("datamanager._async", "datamanager._sync"),
     ("datamanager._sql.aio", "datamanager._sql.database"),
+    ("logs._aiowork", "logs._work"),
+    ("logs._async", "logs._sync"),
+    ("caches._async", "caches._sync"),
+    ("client._async", "client._sync"),
     ("import asyncio", "import threading"),
+    ("asyncio.Condition", "threading.Condition"),
     ("asyncio.Semaphore", "threading.Semaphore"),
     ("asyncio.Lock", "threading.Lock"),
 )
@@ -41,7 +46,9 @@ _NAMES = {
     "StopAsyncIteration": "StopIteration",
     "aclose": "close",
     "aiter": "iter",
+    "aiter_bytes": "iter_bytes",
     "anext": "next",
+    "aread": "read",
     "arun": "run",
 }
 _CLASS = re.compile(r"Async(?=[A-Z])")

@@ -1,0 +1,1 @@
+"""Logs, written once; the blocking twin beside it is generated."""
