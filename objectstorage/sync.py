@@ -283,8 +283,12 @@ def _run(
                 if b is not None and work.known_same(a, b):
                     tally.same += 1
                     continue
-                waiting[pool.submit(work, a, b)] = a
-                if len(waiting) >= 2 * jobs:
+                future = pool.submit(work, a, b)
+                waiting[future] = a
+                if a.is_folder and isinstance(work.target, FolderSide):
+                    # before a file below it makes it: it counts if it was missing
+                    settle(wait([future]).done)
+                elif len(waiting) >= 2 * jobs:
                     settle(wait(waiting, return_when=FIRST_COMPLETED).done)
             while waiting:
                 settle(wait(waiting, return_when=FIRST_COMPLETED).done)

@@ -345,6 +345,14 @@ def test_objects_that_stand_for_folders(memory, tmp_path):
     assert sync(target, (memory, "p"), delete=True)[:4] == (0, 0, 1, 0)
 
 
+def test_a_folder_is_counted_before_a_file_makes_it(memory, tmp_path):
+    marks = [f"{i}/" for i in range(100)]
+    for mark in marks:
+        memory.put(mark, b"")
+        memory.put(f"{mark}a", b"")
+    assert sync(memory, tmp_path / "t").copied == 2 * len(marks)
+
+
 def test_one_in_the_other_is_refused(memory, tmp_path):
     with PosixStorage(tmp_path / "s") as posix:
         for source, target in (

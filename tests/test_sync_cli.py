@@ -12,6 +12,7 @@ import threading
 import uuid
 
 import pytest
+from long import much
 
 from objectstorage import open_storage
 from objectstorage.cli.__main__ import main
@@ -168,7 +169,7 @@ class Killed:
         with subprocess.Popen(
             [*command, "--json"], env=env | {"PYTHONUNBUFFERED": "1"}, stdout=subprocess.PIPE
         ) as process:
-            deadline = threading.Timer(120, process.kill)
+            deadline = threading.Timer(much(120, 900), process.kill)
             deadline.start()
             self.told = [process.stdout.readline() for _ in range(after)]
             process.send_signal(signal.SIGKILL)
@@ -177,11 +178,12 @@ class Killed:
         self.code = process.returncode
 
 
+@pytest.mark.timeout(much(300, 3600))
 def test_killed_half_way_and_resumed(seaweedfs, cli, monkeypatch, tmp_path):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", seaweedfs.access_key)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", seaweedfs.secret_key)
     rng = random.Random(5)
-    tree, count = tmp_path / "tree", 3000
+    tree, count = tmp_path / "tree", much(3000, 20_000)
     for i in range(count):
         path = tree / f"{i % 7}" / f"{i % 50}-" / f"{i:05}"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -153,7 +153,8 @@ class StoreSide(Side):
     @contextmanager
     def open(self, item: Item) -> Iterator[Opened]:
         """See `Side.open`."""
-        with self.store.open(self.prefix + item.name) as reader:
+        # it is read from its beginning to its end: one request, and a checksum
+        with self.store._open_whole(self.prefix + item.name) as reader:
             info = reader.info
             modified = _nanoseconds(info.last_modified)
             yield Opened(
