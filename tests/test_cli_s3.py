@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import secrets
 
+import boto3
 import pytest
 
 from objectstorage.cli.__main__ import main
@@ -114,3 +117,32 @@ def test_a_server_that_is_not_there(capsys, monkeypatch, tmp_path):
     assert "'key'" in err
     assert "s3cret" not in err
     assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", [("get", "-r"), ("sync", "--delete")])
+def test_hostile_keys_of_a_bucket(moto, command, capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "no-config"))
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", moto.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", moto.secret_key)
+    client = boto3.client("s3", endpoint_url=moto.endpoint, region_name="us-east-1")
+    bucket = f"hostile-{secrets.token_hex(6)}"
+    client.create_bucket(Bucket=bucket)
+    hostile = ["../x", "/etc/x", "a/../../b"]
+    for key in (*hostile, "good", "sub/good"):
+        client.put_object(Bucket=bucket, Key=key, Body=b"x")
+    where = ["--endpoint", moto.endpoint, f"s3://{bucket}/", str(tmp_path / "in/to")]
+    assert main([*command, *where]) == 1
+    err = capsys.readouterr().err
+    assert all(repr(key) in err for key in hostile)
+    files = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*"))
+    assert [name for name in files if not os.path.isdir(tmp_path / name)] == [
+        "in/to/good",
+        "in/to/sub/good",
+    ]
+    assert main([*command, "--json", *where]) == 1
+    messages = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert len(messages) == len(hostile)
+    assert main(["ls", "-r", *where[:3]]) == 1
+    out, err = capsys.readouterr()
+    assert out.splitlines() == ["../x", "a/../../b", "good", "sub/good"]
+    assert "'/etc/x'" in err

@@ -18,6 +18,7 @@ from objectstorage.cli._output import (
 )
 from objectstorage.cli._parser import EPILOG, command_parser
 from objectstorage.cli._session import Session
+from objectstorage.cli._warnings import warnings_to
 
 __all__ = ["main"]
 
@@ -74,7 +75,7 @@ def _run(argv: Sequence[str], out: Output) -> int:
     command.configure(parser)
     args = parser.parse(argv[1:])
     out.quiet = args.quiet
-    with Session(args) as session:
+    with warnings_to(out), Session(args) as session:
         code = command.run(args, session, out)
     return out.code if code is None else code
 

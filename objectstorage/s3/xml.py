@@ -253,7 +253,9 @@ def parse_list(body: bytes, *, own: str = "") -> ListPage:
                     raise ValueError("an empty ETag or a negative size")
                 if (key[:1] == "/" or not 0 < len(key) < 256 or "\0" in key) and not _is_key(key):
                     if key:  # the prefix itself as an object is nobody's concern
-                        _log.warning("left out of a listing, no valid key: %.200r", key)
+                        _log.warning(
+                            "left out of a listing, no valid key: %.200r", key, extra={"key": key}
+                        )
                     continue
                 add(new(ObjectInfo, (key, size, when, etag, None, None)))
             else:
