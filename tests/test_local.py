@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import time
 import tracemalloc
 from itertools import islice
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from objectstorage import errors
 from objectstorage.local import locks, meta, ops, tree
 from objectstorage.local.durable import Chains
+from objectstorage.local.versions import tick
 from objectstorage.posix import PosixStorage
 from objectstorage.posixflat import PosixFlatStorage
 
@@ -167,6 +169,17 @@ def test_a_file_system_without_attributes(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(errors.ErrUnsupported):
         store.put("a", b"2", metadata={"m": "1"})
     assert store.get("a") == b"1"
+
+
+def test_times_go_on_and_keep_to_the_clock() -> None:
+    before = time.time_ns()
+    times = [tick(metadata=bool(n % 3)) for n in range(1000)]
+    after = time.time_ns()
+    assert times == sorted(set(times))
+    assert before <= times[0]
+    # each is in its own microsecond at most, ahead of a clock that stood still
+    assert times[-1] <= after + 1000 * 1000
+    assert len({moment % 1000 for moment in times}) == 2
 
 
 # -- durable chains ------------------------------------------------------------

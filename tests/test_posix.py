@@ -18,7 +18,7 @@ import pytest
 
 import objectstorage
 from objectstorage import errors
-from objectstorage.local import locks
+from objectstorage.local import locks, ops
 from objectstorage.posix import PosixStorage
 from objectstorage.storage import ObjectInfo, Prefix
 
@@ -355,6 +355,41 @@ def test_metadata_is_one_attribute(root: Path, store: PosixStorage) -> None:
     assert os.listxattr(root / "a") == []
     os.setxattr(root / "a", "user.objectstorage", b"not ours")
     assert store.stat("a").metadata == {}
+
+
+def test_the_time_tells_who_need_not_be_asked_for_metadata(
+    store: PosixStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put("bare", b"")
+    store.put("rich", b"", metadata={"a": "1"})
+    store.copy("rich", "copied")
+    store.move("rich", "moved")
+    asked: list[int] = []
+    listxattr = ops.listxattr
+    monkeypatch.setattr(ops, "listxattr", lambda fd: (asked.append(fd), listxattr(fd))[1])
+    assert store.stat("bare").metadata == {}
+    assert not asked
+    for key in ("copied", "moved"):
+        assert store.stat(key).metadata == {"a": "1"}
+    assert len(asked) == 2
+
+
+@pytest.mark.parametrize("granularity", [1, 100, 1000, 10**9])
+def test_metadata_stays_whatever_others_do_to_the_time(
+    root: Path, store: PosixStorage, granularity: int
+) -> None:
+    for n in range(50):
+        store.put("a", b"", metadata={"n": str(n)})
+        written = (root / "a").stat().st_mtime_ns
+        kept = written - written % granularity  # as another file system would
+        os.utime(root / "a", ns=(kept, kept))
+        assert store.fetch("a").info.metadata == {"n": str(n)}
+    for _ in range(50):
+        os.utime(root / "a")
+        assert store.stat("a").metadata == {"n": "49"}
+    (root / "a").write_bytes(b"in place")
+    with store.open("a") as file:
+        assert file.info.metadata == {"n": "49"}
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,7 @@ class Temporary:
                         "the file system keeps no metadata (no user attributes)"
                     ) from exc
                 raise
-        now = tick()
+        now = tick(metadata=meta is not None)
         ops.utime(fd, ns=(now, now))
         if durable:
             ops.fsync(fd)

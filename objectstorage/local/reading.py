@@ -23,7 +23,7 @@ from objectstorage.local.failures import no_object, read_error
 from objectstorage.local.files import RawFile, read_exactly
 from objectstorage.local.naming import Naming
 from objectstorage.local.root import Root, open_root
-from objectstorage.local.versions import LocalInfo, make_info
+from objectstorage.local.versions import LocalInfo, make_info, without_metadata
 from objectstorage.local.walk import walk
 from objectstorage.ranges import check_length, check_range, resolve_range
 from objectstorage.storage import (
@@ -228,11 +228,8 @@ class ReadingStorage(Storage):
         found = ops.fstat(fd)
         if found.st_mode & _KIND != _REGULAR:
             raise no_object()
-        content_type, metadata = meta.read(fd)
-        return make_info(
-            LocalInfo,
-            (key, found.st_size, found.st_mtime_ns, found.st_ino, content_type, metadata),
-        )
+        about = (None, {}) if without_metadata(found) else meta.read(fd)
+        return make_info(LocalInfo, (key, found.st_size, found.st_mtime_ns, found.st_ino, *about))
 
     # -- listing ---------------------------------------------------------------
 

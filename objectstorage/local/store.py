@@ -31,7 +31,7 @@ from objectstorage.local.naming import Naming
 from objectstorage.local.probe import probe
 from objectstorage.local.reading import ReadingStorage
 from objectstorage.local.root import Root
-from objectstorage.local.versions import etag_of
+from objectstorage.local.versions import etag_of, without_metadata
 from objectstorage.storage import (
     ALL_CONDITIONS,
     UNSET,
@@ -336,8 +336,9 @@ class LocalStorage(ReadingStorage):
 
     def _copy_content(self, fd: int, temporary: Temporary) -> bytes | None:
         try:
-            copy_bytes(fd, temporary, ops.fstat(fd).st_size)
-            return meta.read_raw(fd)
+            found = ops.fstat(fd)
+            copy_bytes(fd, temporary, found.st_size)
+            return None if without_metadata(found) else meta.read_raw(fd)
         except StorageError:
             raise
         except OSError as exc:
