@@ -19,6 +19,7 @@ from objectstorage.datamanager._sync.snapshot import Snapshot
 from objectstorage.datamanager.limits import Limits
 from objectstorage.datamanager.model import (
     Action,
+    Collected,
     Commit,
     DataStatus,
     Delete,
@@ -30,6 +31,7 @@ from objectstorage.datamanager.model import (
 
 __all__ = [
     "Action",
+    "Collected",
     "Commit",
     "DataManager",
     "DataStatus",

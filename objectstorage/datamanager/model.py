@@ -11,6 +11,7 @@ from objectstorage.errors import ErrBadRequest
 __all__ = [
     "MAX_COMMIT",
     "Action",
+    "Collected",
     "Commit",
     "DataStatus",
     "Delete",
@@ -84,6 +85,15 @@ class DataStatus(NamedTuple):
     size: int
     files: int
     time: datetime
+
+
+class Collected(NamedTuple):
+    """What `collect` deleted: the log up to `boundary`, older statuses and their files."""
+
+    boundary: int
+    slots: int
+    statuses: int
+    files: int
 
 
 class Problem(NamedTuple):

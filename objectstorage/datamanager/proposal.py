@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from objectstorage.datamanager.model import Action, Commit
-from objectstorage.datamanager.records import Control, Payload, Slot
+from objectstorage.datamanager.records import Control, Slot, Types
 from objectstorage.errors import StorageError
 
 __all__ = ["Attempt", "Proposal", "merge"]
@@ -27,7 +27,8 @@ class Proposal:
     """One call's commit: what it wants, and in the end what came of it.
 
     `change` makes the control that follows, given the sequence and the one
-    before; only writes, which have none, may share a slot.
+    before; only writes, which have none, may share a slot. `types`: an import
+    of these files, after the commit `exact` and no other.
     """
 
     def __init__(
@@ -39,7 +40,8 @@ class Proposal:
         token: int | None = None,
         epoch: int | None = None,
         change: Callable[[int, Control], Control] | None = None,
-        payload: Payload | None = None,
+        types: Types | None = None,
+        exact: int | None = None,
         timeout: float | None = None,
     ) -> None:
         self.kind = kind
@@ -48,7 +50,8 @@ class Proposal:
         self.token = token
         self.epoch = epoch
         self.change = change
-        self.payload = payload
+        self.types = types
+        self.exact = exact
         self.deadline = None if timeout is None else time.monotonic() + timeout
         self.size = sum(64 + len(action[-1]) for action in actions)
         self._commit: Commit | None = None

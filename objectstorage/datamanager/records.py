@@ -12,10 +12,10 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import quote, unquote
 
-from objectstorage.datamanager.model import DataStatus
+from objectstorage.datamanager.model import Action, DataStatus
 from objectstorage.errors import ErrIntegrity
 
 __all__ = [
@@ -28,20 +28,27 @@ __all__ = [
     "Control",
     "FileRef",
     "Payload",
+    "Record",
     "Slot",
     "Status",
+    "Types",
+    "checkpoint_tag",
     "data_key",
+    "import_tag",
     "number_of",
     "pack",
     "pack_slot",
     "pack_status",
+    "pack_types",
     "payload_key",
     "slot_key",
     "status_key",
+    "tag_of",
     "type_of",
     "unpack",
     "unpack_slot",
     "unpack_status",
+    "unpack_types",
 ]
 
 FORMAT = "FORMAT.json"
@@ -52,6 +59,7 @@ STATUS = "status/"
 DATA = "data/"
 
 _FRONT = re.compile(rb'\{"sha256":"([0-9a-f]{64})","body":')
+_TAG = re.compile(r"(?:waldata/|data/[^/]+/([ci]))(\d{20})-[^/]+")
 _NUMBER = re.compile(r"(?:wal|status)/(\d{20})\.json")
 
 
@@ -101,6 +109,22 @@ def data_key(type: str, name: str) -> str:
 def type_of(key: str) -> str:
     """The type whose data file a key is."""
     return unquote(key.split("/")[1])
+
+
+def checkpoint_tag(checkpoint: int) -> str:
+    """How the names of data files begin that were made for a checkpoint."""
+    return f"c{checkpoint:020d}"
+
+
+def import_tag(sweep: int) -> str:
+    """How the names of data files begin that were imported after the sweep of that sequence."""
+    return f"i{sweep:020d}"
+
+
+def tag_of(key: str) -> tuple[str, int] | None:
+    """What a key was made for: ("c", checkpoint), ("i", sweep) or, a payload, ("p", sweep)."""
+    found = _TAG.fullmatch(key)
+    return None if found is None else (found[1] or "p", int(found[2]))
 
 
 class Control(NamedTuple):
@@ -206,6 +230,18 @@ class FileRef(NamedTuple):
     index_sha256: str
 
 
+Types: TypeAlias = Mapping[str, tuple[FileRef, ...]]
+"""All data files, by type."""
+
+
+class Record(NamedTuple):
+    """A slot and what it did: actions; or, for an import, the files that replace everything."""
+
+    slot: Slot
+    actions: tuple[Action, ...]
+    types: Types | None = None
+
+
 class Status(NamedTuple):
     """A data status: all entries as of `seq`, in data files by type.
 
@@ -218,7 +254,7 @@ class Status(NamedTuple):
     commit_id: str
     control: Control
     ids: tuple[str, ...]
-    types: dict[str, tuple[FileRef, ...]]
+    types: Types
     time: datetime | None = None
 
     def summary(self) -> DataStatus:
@@ -239,8 +275,21 @@ def pack_status(status: Status) -> bytes:
     body = status._asdict()
     del body["time"]
     body["control"] = status.control._asdict()
-    body["types"] = {name: list(files) for name, files in status.types.items()}
     return pack(body)
+
+
+def pack_types(types: Types) -> bytes:
+    """The payload of an import: the data files that are everything from then on."""
+    return pack({"types": types})
+
+
+def unpack_types(data: bytes, key: str) -> Types:
+    """What `pack_types` was given."""
+    return _types(unpack(data, key)["types"])
+
+
+def _types(rows: Mapping[str, Any]) -> Types:
+    return {name: tuple(FileRef(*row) for row in files) for name, files in rows.items()}
 
 
 def unpack_status(data: bytes, checkpoint: int, time: datetime) -> Status:
@@ -249,13 +298,12 @@ def unpack_status(data: bytes, checkpoint: int, time: datetime) -> Status:
     body = unpack(data, key)
     if body["checkpoint"] != checkpoint:
         raise ErrIntegrity(f"this is the status of checkpoint {body['checkpoint']}", key=key)
-    types = {name: tuple(FileRef(*row) for row in rows) for name, rows in body["types"].items()}
     return Status(
         checkpoint,
         body["seq"],
         body["commit_id"],
         Control(**body["control"]),
         tuple(body["ids"]),
-        types,
+        _types(body["types"]),
         time,
     )

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
 from copy import copy
 from itertools import islice
 from typing import Literal, NamedTuple
 
-from objectstorage.datamanager.model import Action, Entry, Put
-from objectstorage.datamanager.records import Control, FileRef, Slot, Status, slot_key
+from objectstorage.datamanager.model import Entry, Put
+from objectstorage.datamanager.records import Control, Record, Slot, Status, Types, slot_key
 from objectstorage.errors import ErrIntegrity
 
-__all__ = ["KEPT_IDS", "Head", "State"]
+__all__ = ["KEPT_IDS", "Head", "State", "groups_of"]
 
 KEPT_IDS = 512
 """Ids of the last commits, kept in memory and in each status."""
@@ -40,7 +39,7 @@ class State:
 
     def __init__(self, status: Status | None) -> None:
         self.status = status
-        self.base: Mapping[str, tuple[FileRef, ...]] = status.types if status else {}
+        self.base: Types = status.types if status else {}
         # one value, replaced as a whole: other threads read it meanwhile
         self.head = (
             Head(status.seq, status.commit_id, status.control) if status else Head(0, "", Control())
@@ -49,7 +48,7 @@ class State:
         self._status_total = self.head.control.total
         self.overlay: dict[str, dict[str, Entry | None]] = {}
         self.ids: deque[str] = deque(status.ids if status else (), maxlen=KEPT_IDS)
-        self._groups: deque[tuple[str, ...]] = deque(maxlen=_KEPT_GROUPS)
+        self._groups: deque[tuple[str, ...] | None] = deque(maxlen=_KEPT_GROUPS)
         self._held: set[str] = set()
         self._asked = 0, 0  # bytes and commits pending when a newer status was looked for
 
@@ -95,13 +94,16 @@ class State:
         """What the log says of an entry: None for deleted, False for nothing."""
         return self.overlay.get(type, _NONE).get(id, False)
 
-    def apply(self, slot: Slot, actions: Iterable[Action]) -> None:
-        """Go on to `slot`, the next one."""
+    def apply(self, record: Record) -> None:
+        """Go on to the next commit."""
+        slot, actions, types = record
         if slot.previous != self.head.commit_id:
             raise ErrIntegrity(
                 f"the commit says that it follows {slot.previous!r}, not {self.head.commit_id!r}",
                 key=slot_key(slot.seq),
             )
+        if types is not None:
+            self.base, self.overlay = types, {}
         for action in actions:
             entries = self.overlay.get(action.type)
             if entries is None or action.type in self._held:
@@ -112,12 +114,17 @@ class State:
             else:
                 entries[action.id] = None
         self.ids.append(slot.id)
-        self._groups.append(slot.groups)
+        self._groups.append(groups_of(slot))
         self.head = Head(slot.seq, slot.id, slot.control)
 
-    def groups_since(self, seq: int) -> list[tuple[str, ...]] | None:
-        """The groups of each commit after `seq`; None if that is longer ago than is kept."""
+    def groups_since(self, seq: int) -> list[tuple[str, ...] | None] | None:
+        """`groups_of` each commit after `seq`; None if that is longer ago than is kept."""
         count = self.seq - seq
         if count > len(self._groups):
             return None
         return list(islice(self._groups, len(self._groups) - count, None))
+
+
+def groups_of(slot: Slot) -> tuple[str, ...] | None:
+    """What a commit changed, by group; None for everything."""
+    return None if slot.kind == "import" else slot.groups

@@ -11,7 +11,14 @@ from objectstorage.datamanager._async.tail import AsyncTail
 from objectstorage.datamanager.limits import Limits
 from objectstorage.datamanager.merging import Changes, Cutter, changes_of
 from objectstorage.datamanager.model import Entry
-from objectstorage.datamanager.records import FileRef, Status, data_key, pack_status, status_key
+from objectstorage.datamanager.records import (
+    FileRef,
+    Status,
+    checkpoint_tag,
+    data_key,
+    pack_status,
+    status_key,
+)
 from objectstorage.datamanager.state import State
 from objectstorage.errors import ErrExist, ErrIntegrity, ErrNotExist, ErrOutcomeUnknown
 
@@ -100,7 +107,7 @@ class AsyncCheckpointer:
     async def _make(self, state: State, checkpoint: int) -> None:
         types = {}
         for type in sorted(state.base.keys() | state.overlay.keys()):
-            writer = AsyncFileWriter(self._log, self._limits, type, f"c{checkpoint:020d}")
+            writer = AsyncFileWriter(self._log, self._limits, type, checkpoint_tag(checkpoint))
             changes = changes_of(state.overlay.get(type, {}))
             await self._write(writer, type, state.base.get(type, ()), changes)
             if writer.refs:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import NamedTuple
 
 from objectstorage.aio.storage import AsyncStorage
 from objectstorage.datamanager.frames import unpack_actions
-from objectstorage.datamanager.model import Action
 from objectstorage.datamanager.records import (
     BOUNDARY,
     FORMAT,
     STATUS,
     WAL,
     Payload,
+    Record,
     Slot,
     Status,
     number_of,
@@ -25,6 +24,7 @@ from objectstorage.datamanager.records import (
     unpack,
     unpack_slot,
     unpack_status,
+    unpack_types,
 )
 from objectstorage.errors import (
     ErrExist,
@@ -37,17 +37,10 @@ from objectstorage.errors import (
 )
 from objectstorage.storage import Fetched
 
-__all__ = ["AsyncLog", "Record"]
+__all__ = ["AsyncLog"]
 
 _VERSION = 1
 _TRIES = 5
-
-
-class Record(NamedTuple):
-    """A slot and what it did."""
-
-    slot: Slot
-    actions: tuple[Action, ...]
 
 
 class AsyncLog:
@@ -151,20 +144,23 @@ class AsyncLog:
         return unpack_slot(found.data, seq, found.info.last_modified)
 
     async def record(self, seq: int) -> Record | None:
-        """The slot at `seq` and its actions; None if there is no slot.
+        """The slot at `seq` and what it did; None if there is no slot.
 
         `ErrNotExist` naming the payload if that is gone.
         """
         slot = await self.slot(seq)
-        return None if slot is None else Record(slot, await self.actions(slot))
+        return None if slot is None else await self.opened(slot)
 
-    async def actions(self, slot: Slot) -> tuple[Action, ...]:
-        """What a slot did; none for what is no write."""
+    async def opened(self, slot: Slot) -> Record:
+        """A slot and what it did, which is nothing if it has no payload."""
         payload = slot.payload
         if payload is None:
-            return ()
+            return Record(slot, ())
         key = payload.key or slot_key(slot.seq)
-        return unpack_actions(await self.payload(payload, key), key)
+        data = await self.payload(payload, key)
+        if slot.kind == "import":
+            return Record(slot, (), unpack_types(data, key))
+        return Record(slot, unpack_actions(data, key))
 
     async def payload(self, payload: Payload, key: str) -> bytes:
         """A payload's bytes; `ErrIntegrity` if they differ from what the slot says."""
@@ -204,19 +200,33 @@ class AsyncLog:
         found = await self.get(BOUNDARY)
         return 0 if found is None else int(unpack(found.data, BOUNDARY)["seq"])
 
-    async def raise_boundary(self, seq: int) -> int:
-        """Move the boundary up to `seq`, if it isn't there yet; returns where it is."""
+    async def raise_boundary(self, old: int, new: int) -> bool:
+        """Move the boundary from `old` up to `new`; False if it is elsewhere by now."""
         while True:
             found = await self.get(BOUNDARY)
             current = 0 if found is None else int(unpack(found.data, BOUNDARY)["seq"])
-            if current >= seq:
-                return current
+            if current != old:
+                return False
             etag = None if found is None else found.info.etag
             try:
-                await self._replace(BOUNDARY, pack({"seq": seq}), etag)
-                return seq
-            except (ErrPreconditionFailed, ErrOutcomeUnknown):
-                await self.pause()  # somebody moved it, or the reply was lost: look
+                await self._replace(BOUNDARY, pack({"seq": new}), etag)
+                return True
+            except ErrPreconditionFailed:
+                continue  # somebody moved it: look
+            except (ErrOutcomeUnknown, ErrUnavailable):
+                # If it is at `new` now, it may have been another who moved it. Then
+                # nobody knows whose work it is to delete payloads: the sweep's.
+                await self.pause()
+
+    async def delete(self, key: str) -> None:
+        """Delete an object, again if the reply was lost."""
+        for _ in range(_TRIES - 1):
+            try:
+                await self.store.delete(key)
+                return
+            except (ErrOutcomeUnknown, ErrUnavailable):
+                await self.pause()
+        await self.store.delete(key)
 
     # -- statuses --------------------------------------------------------------
 

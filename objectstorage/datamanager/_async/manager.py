@@ -6,27 +6,38 @@ import logging
 from collections.abc import AsyncIterator, Iterable
 from typing import Self
 
-from objectstorage.aio.storage import AsyncStorage
+from objectstorage.aio.storage import AsyncData, AsyncStorage
 from objectstorage.datamanager._async.checkpoint import AsyncCheckpointer
+from objectstorage.datamanager._async.collecting import AsyncCollector
 from objectstorage.datamanager._async.committing import AsyncCommitter
+from objectstorage.datamanager._async.exporting import AsyncImporter, exported
 from objectstorage.datamanager._async.files import AsyncFiles
 from objectstorage.datamanager._async.log import AsyncLog
 from objectstorage.datamanager._async.snapshot import AsyncSnapshot
 from objectstorage.datamanager._async.tail import AsyncTail
+from objectstorage.datamanager._async.verifying import AsyncVerifier
 from objectstorage.datamanager.limits import DEFAULTS, Limits
 from objectstorage.datamanager.model import (
     Action,
+    Collected,
     Commit,
     DataStatus,
     Entry,
+    Report,
     check_actions,
     check_groups,
     check_id,
     check_type,
 )
 from objectstorage.datamanager.proposal import Proposal
-from objectstorage.datamanager.records import slot_key
-from objectstorage.errors import ErrBadRequest, ErrCompacted, ErrNoDataStatus, StorageError
+from objectstorage.datamanager.records import Control, slot_key
+from objectstorage.errors import (
+    ErrBadRequest,
+    ErrCompacted,
+    ErrConcurrency,
+    ErrNoDataStatus,
+    StorageError,
+)
 
 __all__ = ["AsyncDataManager"]
 
@@ -52,6 +63,7 @@ class AsyncDataManager:
         self._tail = AsyncTail(self._log, limits.checkpoint_bytes, limits.checkpoint_commits)
         self._files = AsyncFiles(store)
         self._committer = AsyncCommitter(self._log, self._tail)
+        self._collector = AsyncCollector(self._log, self._tail, self._committer)
         self._checkpointer = AsyncCheckpointer(self._log, self._tail, self._files, limits)
 
     @property
@@ -144,6 +156,86 @@ class AsyncDataManager:
             raise self._no_status("checkpoint")
         return status.summary()
 
+    async def collect(self, min_age: float = 3600.0, *, dry_run: bool = False) -> Collected:
+        """Delete what the newest checkpoint made superfluous: log, older checkpoints, files.
+
+        min_age: seconds, by the store's own clock. What became superfluous less
+            long ago stays, so that tokens, snapshots and watchers of that age
+            still serve.
+        dry_run: only say what would go.
+        """
+        return await self._collector.collect(min_age, dry_run)
+
+    async def sweep(self, min_age: float = 3600.0, *, dry_run: bool = False) -> int:
+        """Delete what writers left behind that died before their commit; how many objects.
+
+        No commit is ever robbed of its payload: if need be, a commit of kind
+        "sweep" is made first, after which no writer commits what was put before
+        it. `min_age`, seconds, spares slow writers to put theirs again.
+        """
+        return await self._collector.sweep(min_age, dry_run)
+
+    async def fence(self) -> int:
+        """Begin a new epoch and return it; writers with `epoch` of an earlier one are refused."""
+
+        def change(seq: int, last: Control) -> Control:
+            return last._replace(epoch=last.epoch + 1)
+
+        return (await self._committer.commit(Proposal("fence", change=change))).epoch
+
+    async def maintenance(self, reason: str | None) -> None:
+        """Refuse every writer from now on (`ErrUnavailable` with `reason`); None: no longer.
+
+        Once it returns, no write commits. Checkpoints, collecting and imports go on.
+        """
+        if reason is not None and (not isinstance(reason, str) or not reason):
+            raise ErrBadRequest("maintenance needs a reason; None ends it")
+
+        def change(seq: int, last: Control) -> Control:
+            return last._replace(maintenance=reason)
+
+        await self._committer.commit(Proposal("maintenance", change=change))
+
+    async def in_maintenance(self) -> str | None:
+        """Why writers are refused; None if they are not."""
+        return (await self._tail.refresh()).head.control.maintenance
+
+    def export(self) -> AsyncIterator[bytes]:
+        """One state, all of it, as lines of JSON that `import_` takes; bounded memory."""
+        return self._export()
+
+    async def _export(self) -> AsyncIterator[bytes]:
+        async for chunk in exported(await self.snapshot(), await self.store_id()):
+            yield chunk
+
+    async def import_(self, source: AsyncData, *, replace: bool = False) -> Commit:
+        """Make what `export` gave the whole state, in one commit.
+
+        source: bytes, a binary file, or an iterable of bytes; bounded memory.
+        `ErrBadRequest`, and nothing has changed, if it is truncated, unsorted or
+        damaged, or if there are entries already and `replace` was not asked
+        for. `ErrConcurrency` if anything was committed meanwhile: let
+        `maintenance` keep writers away. Watchers get `ErrCompacted` there.
+        """
+        await self._log.prepare()
+        snapshot = await self.snapshot()
+        if not replace and await snapshot.types():
+            raise ErrBadRequest("there are entries already", operation="import", storage=self.url)
+        importer = AsyncImporter(self._log, self._limits, snapshot.sweep, snapshot.seq + 1)
+        types, _ = await importer.run(source)
+        try:
+            return await self._committer.commit(Proposal("import", types=types, exact=snapshot.seq))
+        except ErrConcurrency:
+            await importer.discard()
+            raise
+
+    async def verify(self) -> Report:
+        """Read everything and check every checksum and invariant; what is wrong, by key.
+
+        Writers may go on meanwhile. Memory: one data file.
+        """
+        return await AsyncVerifier(self._log).run()
+
     # -- reading ---------------------------------------------------------------
 
     async def head(self) -> int:
@@ -219,7 +311,7 @@ class AsyncDataManager:
                 )
         while True:
             records, more = await self._tail.read(after)
-            for slot, actions in records:
+            for slot, actions, _ in records:
                 if slot.kind == "import":
                     raise ErrCompacted(
                         f"everything was replaced at {slot.seq}",

@@ -36,6 +36,11 @@ class AsyncSnapshot:
         """The id of that commit; empty before the first."""
         return self._state.head.commit_id
 
+    @property
+    def sweep(self) -> int:
+        """The sequence of the last sweep before it."""
+        return self._state.head.control.sweep
+
     async def read(self, type: str, id: str) -> Entry:
         """The entry; `ErrNotExist` if there is none."""
         check_type(type)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from objectstorage import _fork
-from objectstorage.datamanager._async.log import AsyncLog, Record
-from objectstorage.datamanager.state import State
+from objectstorage.datamanager._async.log import AsyncLog
+from objectstorage.datamanager.records import Record
+from objectstorage.datamanager.state import State, groups_of
 from objectstorage.errors import ErrCompacted, ErrIntegrity, ErrNotExist
 
 __all__ = ["AsyncTail"]
@@ -71,7 +72,7 @@ class AsyncTail:
             if state is None or state.seq + 1 != record.slot.seq:
                 return False
             before = self._grown(state)
-            state.apply(record.slot, record.actions)
+            state.apply(record)
             return self._grown(state) != before
 
     def _grown(self, state: State) -> tuple[int, int]:
@@ -92,6 +93,8 @@ class AsyncTail:
     async def _follow(self) -> State:
         """With the lock held."""
         state = self._state
+        if state is None:
+            await self._log.store_id()  # a format that is not ours is refused
         if state is None or state.outgrown(self._rebase_bytes, self._rebase_commits):
             status = await self._log.newest_status()
             if state is None or (status is not None and status.checkpoint > state.checkpoint):
@@ -106,7 +109,7 @@ class AsyncTail:
                 state = State(await self._log.newest_status())
                 continue
             for record in records:
-                state.apply(record.slot, record.actions)
+                state.apply(record)
             self._state = state
             if not more:
                 return state
@@ -147,8 +150,8 @@ class AsyncTail:
                 storage=self._log.store.url,
             )
 
-    async def groups_since(self, seq: int) -> list[tuple[str, ...]]:
-        """The groups of each known commit after `seq`; `ErrCompacted` if they are gone."""
+    async def groups_since(self, seq: int) -> list[tuple[str, ...] | None]:
+        """`groups_of` each known commit after `seq`; `ErrCompacted` if they are gone."""
         async with self._lock:
             state = self._state
             assert state is not None  # whoever asks has seen a head
@@ -158,4 +161,4 @@ class AsyncTail:
             return kept
         slots = [await self._log.slot(number) for number in range(seq + 1, head + 1)]
         await self.check(seq)
-        return [slot.groups for slot in slots if slot is not None]
+        return [groups_of(slot) for slot in slots if slot is not None]

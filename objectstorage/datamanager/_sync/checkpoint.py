@@ -15,7 +15,14 @@ from objectstorage.datamanager._sync.tail import Tail
 from objectstorage.datamanager.limits import Limits
 from objectstorage.datamanager.merging import Changes, Cutter, changes_of
 from objectstorage.datamanager.model import Entry
-from objectstorage.datamanager.records import FileRef, Status, data_key, pack_status, status_key
+from objectstorage.datamanager.records import (
+    FileRef,
+    Status,
+    checkpoint_tag,
+    data_key,
+    pack_status,
+    status_key,
+)
 from objectstorage.datamanager.state import State
 from objectstorage.errors import ErrExist, ErrIntegrity, ErrNotExist, ErrOutcomeUnknown
 
@@ -104,7 +111,7 @@ class Checkpointer:
     def _make(self, state: State, checkpoint: int) -> None:
         types = {}
         for type in sorted(state.base.keys() | state.overlay.keys()):
-            writer = FileWriter(self._log, self._limits, type, f"c{checkpoint:020d}")
+            writer = FileWriter(self._log, self._limits, type, checkpoint_tag(checkpoint))
             changes = changes_of(state.overlay.get(type, {}))
             self._write(writer, type, state.base.get(type, ()), changes)
             if writer.refs:

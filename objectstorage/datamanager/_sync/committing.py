@@ -11,12 +11,12 @@ import time
 from collections.abc import Sequence
 
 from objectstorage import _fork
-from objectstorage.datamanager._sync.log import Log, Record
+from objectstorage.datamanager._sync.log import Log
 from objectstorage.datamanager._sync.tail import Tail
 from objectstorage.datamanager.frames import pack_actions
 from objectstorage.datamanager.model import Commit
 from objectstorage.datamanager.proposal import Attempt, Proposal, merge
-from objectstorage.datamanager.records import Payload, Slot, pack_slot, slot_key
+from objectstorage.datamanager.records import Payload, Record, Slot, pack_slot, pack_types, slot_key
 from objectstorage.datamanager.state import Head
 from objectstorage.errors import (
     ErrBackend,
@@ -113,17 +113,22 @@ class Committer:
         """A slot for the first who wait; None if they were all refused."""
         waiting = list(self._waiting)
         batch = merge(waiting[0], waiting[1:])
+        fresh = False
         while True:
             head = (self._tail.known()).head
-            members = []
+            refused = {}
             for proposal in batch:
                 error = self._refusal(proposal, head)
-                if error is None:
-                    members.append(proposal)
-                else:
-                    error.at(operation="write", storage=self._log.store.url)
-                    self._refuse([proposal], error)
-            batch = members
+                if error is not None:
+                    refused[proposal] = error
+            if refused and not fresh:
+                # what is known may be old: a maintenance over, a newer epoch
+                self._tail.refresh()
+                fresh = True
+                continue
+            for proposal, error in refused.items():
+                self._refuse([proposal], error.at(operation="write", storage=self._log.store.url))
+            batch = [proposal for proposal in batch if proposal not in refused]
             if not batch:
                 return None
             if (self._tail.known()).head is head:
@@ -131,8 +136,8 @@ class Committer:
 
     def _build(self, members: tuple[Proposal, ...], head: Head) -> Attempt:
         first = members[0]
-        payload = first.payload
-        if first.kind == "write":
+        payload = None
+        if first.actions or first.types is not None:
             payload = self._payload(members, head.control.sweep)
         control = head.control
         if payload is not None:
@@ -160,7 +165,11 @@ class Committer:
         placed = self._placed
         if placed is not None and placed[0] == members and placed[1] == sweep:
             return placed[2]
-        data = pack_actions(action for member in members for action in member.actions)
+        types = members[0].types
+        if types is not None:
+            data = pack_types(types)
+        else:
+            data = pack_actions(action for member in members for action in member.actions)
         payload = self._log.place(data, sweep)
         self._placed = members, sweep, payload
         return payload
@@ -172,6 +181,8 @@ class Committer:
             return ErrUnavailable(f"maintenance: {control.maintenance}")
         if proposal.epoch is not None and proposal.epoch != control.epoch:
             return ErrConcurrency(f"the epoch is {control.epoch}, not {proposal.epoch}")
+        if proposal.exact is not None and proposal.exact != head.seq:
+            return ErrConcurrency(f"the head is {head.seq}, no longer {proposal.exact}")
         if token is None:
             return None
         if token > head.seq:
@@ -183,6 +194,8 @@ class Committer:
             return exc
         mine = set(proposal.groups)
         for seq, groups in enumerate(since, token + 1):
+            if groups is None:
+                return ErrConcurrency(f"commit {seq} replaced everything")
             if not mine.isdisjoint(groups):
                 shared = min(mine.intersection(groups))
                 return ErrConcurrency(f"commit {seq} changed {shared!r} first")
@@ -201,7 +214,7 @@ class Committer:
             return
         self._placed = None
         actions = tuple(action for member in members for action in member.actions)
-        self._due = self._tail.committed(Record(slot, actions)) or self._due
+        self._due = self._tail.committed(Record(slot, actions, members[0].types)) or self._due
         for member in members:
             if member in self._waiting:
                 member.succeed(slot)

@@ -11,26 +11,37 @@ from collections.abc import Iterable, Iterator
 from typing import Self
 
 from objectstorage.datamanager._sync.checkpoint import Checkpointer
+from objectstorage.datamanager._sync.collecting import Collector
 from objectstorage.datamanager._sync.committing import Committer
+from objectstorage.datamanager._sync.exporting import Importer, exported
 from objectstorage.datamanager._sync.files import Files
 from objectstorage.datamanager._sync.log import Log
 from objectstorage.datamanager._sync.snapshot import Snapshot
 from objectstorage.datamanager._sync.tail import Tail
+from objectstorage.datamanager._sync.verifying import Verifier
 from objectstorage.datamanager.limits import DEFAULTS, Limits
 from objectstorage.datamanager.model import (
     Action,
+    Collected,
     Commit,
     DataStatus,
     Entry,
+    Report,
     check_actions,
     check_groups,
     check_id,
     check_type,
 )
 from objectstorage.datamanager.proposal import Proposal
-from objectstorage.datamanager.records import slot_key
-from objectstorage.errors import ErrBadRequest, ErrCompacted, ErrNoDataStatus, StorageError
-from objectstorage.storage import Storage
+from objectstorage.datamanager.records import Control, slot_key
+from objectstorage.errors import (
+    ErrBadRequest,
+    ErrCompacted,
+    ErrConcurrency,
+    ErrNoDataStatus,
+    StorageError,
+)
+from objectstorage.storage import Data, Storage
 
 __all__ = ["DataManager"]
 
@@ -56,6 +67,7 @@ class DataManager:
         self._tail = Tail(self._log, limits.checkpoint_bytes, limits.checkpoint_commits)
         self._files = Files(store)
         self._committer = Committer(self._log, self._tail)
+        self._collector = Collector(self._log, self._tail, self._committer)
         self._checkpointer = Checkpointer(self._log, self._tail, self._files, limits)
 
     @property
@@ -148,6 +160,86 @@ class DataManager:
             raise self._no_status("checkpoint")
         return status.summary()
 
+    def collect(self, min_age: float = 3600.0, *, dry_run: bool = False) -> Collected:
+        """Delete what the newest checkpoint made superfluous: log, older checkpoints, files.
+
+        min_age: seconds, by the store's own clock. What became superfluous less
+            long ago stays, so that tokens, snapshots and watchers of that age
+            still serve.
+        dry_run: only say what would go.
+        """
+        return self._collector.collect(min_age, dry_run)
+
+    def sweep(self, min_age: float = 3600.0, *, dry_run: bool = False) -> int:
+        """Delete what writers left behind that died before their commit; how many objects.
+
+        No commit is ever robbed of its payload: if need be, a commit of kind
+        "sweep" is made first, after which no writer commits what was put before
+        it. `min_age`, seconds, spares slow writers to put theirs again.
+        """
+        return self._collector.sweep(min_age, dry_run)
+
+    def fence(self) -> int:
+        """Begin a new epoch and return it; writers with `epoch` of an earlier one are refused."""
+
+        def change(seq: int, last: Control) -> Control:
+            return last._replace(epoch=last.epoch + 1)
+
+        return (self._committer.commit(Proposal("fence", change=change))).epoch
+
+    def maintenance(self, reason: str | None) -> None:
+        """Refuse every writer from now on (`ErrUnavailable` with `reason`); None: no longer.
+
+        Once it returns, no write commits. Checkpoints, collecting and imports go on.
+        """
+        if reason is not None and (not isinstance(reason, str) or not reason):
+            raise ErrBadRequest("maintenance needs a reason; None ends it")
+
+        def change(seq: int, last: Control) -> Control:
+            return last._replace(maintenance=reason)
+
+        self._committer.commit(Proposal("maintenance", change=change))
+
+    def in_maintenance(self) -> str | None:
+        """Why writers are refused; None if they are not."""
+        return (self._tail.refresh()).head.control.maintenance
+
+    def export(self) -> Iterator[bytes]:
+        """One state, all of it, as lines of JSON that `import_` takes; bounded memory."""
+        return self._export()
+
+    def _export(self) -> Iterator[bytes]:
+        for chunk in exported(self.snapshot(), self.store_id()):
+            yield chunk
+
+    def import_(self, source: Data, *, replace: bool = False) -> Commit:
+        """Make what `export` gave the whole state, in one commit.
+
+        source: bytes, a binary file, or an iterable of bytes; bounded memory.
+        `ErrBadRequest`, and nothing has changed, if it is truncated, unsorted or
+        damaged, or if there are entries already and `replace` was not asked
+        for. `ErrConcurrency` if anything was committed meanwhile: let
+        `maintenance` keep writers away. Watchers get `ErrCompacted` there.
+        """
+        self._log.prepare()
+        snapshot = self.snapshot()
+        if not replace and snapshot.types():
+            raise ErrBadRequest("there are entries already", operation="import", storage=self.url)
+        importer = Importer(self._log, self._limits, snapshot.sweep, snapshot.seq + 1)
+        types, _ = importer.run(source)
+        try:
+            return self._committer.commit(Proposal("import", types=types, exact=snapshot.seq))
+        except ErrConcurrency:
+            importer.discard()
+            raise
+
+    def verify(self) -> Report:
+        """Read everything and check every checksum and invariant; what is wrong, by key.
+
+        Writers may go on meanwhile. Memory: one data file.
+        """
+        return Verifier(self._log).run()
+
     # -- reading ---------------------------------------------------------------
 
     def head(self) -> int:
@@ -223,7 +315,7 @@ class DataManager:
                 )
         while True:
             records, more = self._tail.read(after)
-            for slot, actions in records:
+            for slot, actions, _ in records:
                 if slot.kind == "import":
                     raise ErrCompacted(
                         f"everything was replaced at {slot.seq}",

@@ -9,8 +9,9 @@ from __future__ import annotations
 import threading
 
 from objectstorage import _fork
-from objectstorage.datamanager._sync.log import Log, Record
-from objectstorage.datamanager.state import State
+from objectstorage.datamanager._sync.log import Log
+from objectstorage.datamanager.records import Record
+from objectstorage.datamanager.state import State, groups_of
 from objectstorage.errors import ErrCompacted, ErrIntegrity, ErrNotExist
 
 __all__ = ["Tail"]
@@ -75,7 +76,7 @@ class Tail:
             if state is None or state.seq + 1 != record.slot.seq:
                 return False
             before = self._grown(state)
-            state.apply(record.slot, record.actions)
+            state.apply(record)
             return self._grown(state) != before
 
     def _grown(self, state: State) -> tuple[int, int]:
@@ -96,6 +97,8 @@ class Tail:
     def _follow(self) -> State:
         """With the lock held."""
         state = self._state
+        if state is None:
+            self._log.store_id()  # a format that is not ours is refused
         if state is None or state.outgrown(self._rebase_bytes, self._rebase_commits):
             status = self._log.newest_status()
             if state is None or (status is not None and status.checkpoint > state.checkpoint):
@@ -110,7 +113,7 @@ class Tail:
                 state = State(self._log.newest_status())
                 continue
             for record in records:
-                state.apply(record.slot, record.actions)
+                state.apply(record)
             self._state = state
             if not more:
                 return state
@@ -151,8 +154,8 @@ class Tail:
                 storage=self._log.store.url,
             )
 
-    def groups_since(self, seq: int) -> list[tuple[str, ...]]:
-        """The groups of each known commit after `seq`; `ErrCompacted` if they are gone."""
+    def groups_since(self, seq: int) -> list[tuple[str, ...] | None]:
+        """`groups_of` each known commit after `seq`; `ErrCompacted` if they are gone."""
         with self._lock:
             state = self._state
             assert state is not None  # whoever asks has seen a head
@@ -162,4 +165,4 @@ class Tail:
             return kept
         slots = [self._log.slot(number) for number in range(seq + 1, head + 1)]
         self.check(seq)
-        return [slot.groups for slot in slots if slot is not None]
+        return [groups_of(slot) for slot in slots if slot is not None]
