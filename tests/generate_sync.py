@@ -17,7 +17,9 @@ from collections.abc import Iterator
 
 PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "objectstorage")
 
-FOLDERS = [os.path.join(PACKAGE, name) for name in ("datamanager", "logs", "wrappers")]
+FOLDERS = [
+    os.path.join(PACKAGE, name) for name in ("caches", "client", "datamanager", "logs", "wrappers")
+]
 """Each has a folder `_async`, as written, and a folder `_sync`, as generated."""
 
 # Longer first: the dotted ones are matched in whole lines, before the tokens.

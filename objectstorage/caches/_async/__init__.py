@@ -1,0 +1,1 @@
+"""Caches, written once; the blocking twin beside it is generated."""

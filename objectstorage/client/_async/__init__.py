@@ -1,0 +1,1 @@
+"""The client, written once; the blocking twin beside it is generated."""

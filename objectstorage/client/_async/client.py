@@ -1,0 +1,30 @@
+"""The client of a service."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import httpx
+
+from objectstorage.client._async.caches import AsyncCaches
+from objectstorage.client._async.calls import AsyncCalls
+from objectstorage.client._async.logs import AsyncLogs
+
+__all__ = ["AsyncClient"]
+
+
+class AsyncClient:
+    """Calls the service at `url` by the caller's httpx client, which stays the caller's.
+
+    `headers` are sent with every request. Errors are the package's: a reply
+    that is no success is `ErrFromRemote`, whose cause is what the service said
+    (`is_err_not_exist(err)`), with `status`, `code`, `details` and `response`;
+    no reply is `ErrUnavailable`. Nothing is tried again.
+    """
+
+    def __init__(
+        self, url: str, http: httpx.AsyncClient, *, headers: Mapping[str, str] | None = None
+    ) -> None:
+        self.calls = AsyncCalls(url, http, headers or {})
+        self.logs = AsyncLogs(self.calls)
+        self.caches = AsyncCaches(self.calls)
