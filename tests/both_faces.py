@@ -9,10 +9,25 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import pytest
+
 from objectstorage import aio, open_storage
+
+STORES = ["memory", "posix", "s3-seaweedfs"]
+
+
+def fresh_place(store: str, request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+    """URL and options of a fresh place on one of `STORES`."""
+    if store == "s3-seaweedfs":
+        server = request.getfixturevalue("seaweedfs")
+        return server.fresh_url(), server.options()
+    if store == "posix":
+        return f"posix://{request.getfixturevalue('tmp_path')}/{uuid.uuid4().hex}", {}
+    return f"memory://{uuid.uuid4().hex}", {}
 
 
 class Face:
@@ -51,12 +66,12 @@ class Face:
         await self._loop.shutdown_default_executor()
 
     def _wrap(self, value: Any) -> Any:
+        if isinstance(value, tuple) and hasattr(value, "_fields"):
+            return type(value)(*(self._wrap(field) for field in value))
         if hasattr(value, "__anext__"):
             return self._steps(value)
         if hasattr(value, "__aenter__") or type(value).__name__.startswith("Async"):
             return _StandIn(self, value)
-        if isinstance(value, tuple) and hasattr(value, "_fields"):
-            return type(value)(*(self._wrap(field) for field in value))
         return value
 
     def _steps(self, iterator: Any) -> Iterator[Any]:

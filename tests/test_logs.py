@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from both_faces import Face
+from both_faces import STORES, Face, fresh_place
 
 from objectstorage import logs
 from objectstorage.errors import (
@@ -32,7 +32,6 @@ from objectstorage.memory import MemoryStorage
 from objectstorage.wrappers import ObservedStorage
 
 NEVER = 1e6  # seconds
-STORES = ["memory", "posix", "s3-seaweedfs"]
 
 
 class Kit:
@@ -89,15 +88,9 @@ def face(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(params=STORES)
-def kit(request: pytest.FixtureRequest, face: str, tmp_path: Any) -> Iterator[Kit]:
+def kit(request: pytest.FixtureRequest, face: str) -> Iterator[Kit]:
     """A fresh place on every kind of store."""
-    url, options = f"memory://{uuid.uuid4().hex}", {}
-    if request.param == "posix":
-        url = f"posix://{tmp_path}/root"
-    elif request.param == "s3-seaweedfs":
-        server = request.getfixturevalue("seaweedfs")
-        url, options = server.fresh_url(), server.options()
-    kit = Kit(Face(face), url, options)
+    kit = Kit(Face(face), *fresh_place(request.param, request))
     yield kit
     kit.close()
 

@@ -123,7 +123,7 @@ class _Column:
     async def take(self, place: str) -> list[ObjectInfo]:
         """What is there of a place that is not past yet."""
         taken: list[ObjectInfo] = []
-        while self._head is not None and await self.place() == place:
+        while await self.place() == place and self._head is not None:
             taken.append(self._head)
             self._head = None
         return taken

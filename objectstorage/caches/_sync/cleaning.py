@@ -125,7 +125,7 @@ class _Column:
     def take(self, place: str) -> list[ObjectInfo]:
         """What is there of a place that is not past yet."""
         taken: list[ObjectInfo] = []
-        while self._head is not None and self.place() == place:
+        while self.place() == place and self._head is not None:
             taken.append(self._head)
             self._head = None
         return taken
