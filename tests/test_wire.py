@@ -320,7 +320,6 @@ def test_an_error_after_the_response_began(caplog: Any) -> None:
             return app(*self.all).__await__()
 
     app_that_breaks = application([Route("/", Endpoint)])
-    with running(app_that_breaks) as address, httpx.stream("GET", address) as response:
-        with pytest.raises(httpx.RemoteProtocolError):
-            response.read()
+    with running(app_that_breaks) as address, pytest.raises(httpx.RemoteProtocolError):
+        httpx.get(address)
     assert "broken off io" in caplog.text
