@@ -20,7 +20,7 @@ from objectstorage.posix import PosixStorage
 from objectstorage.posixflat import PosixFlatStorage
 from objectstorage.testing.crash import SCENARIOS, Open, Scenario
 from objectstorage.testing.crash_disk import Sync
-from objectstorage.testing.crash_kill import STORES, kill_writers
+from objectstorage.testing.crash_kill import kill_writers
 from objectstorage.testing.crash_power import cut_power_everywhere, record
 from objectstorage.testing.crash_stop import stop_everywhere
 
@@ -146,14 +146,16 @@ def test_a_publish_in_pieces_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 # -- real deaths ---------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", STORES)
-def test_killed_writers(tmp_path: Path, kind: str, tried: Tried) -> None:
+@every_store
+def test_killed_writers(tmp_path: Path, open_store: Open, tried: Tried) -> None:
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")
     chance = random.Random(seed)
-    acknowledged = 0
-    for _ in range(much(4, 80)):
-        acknowledged += kill_writers(kind, tmp_path, writers=3, chance=chance)
-        tried("crashes", "processes killed", 3)
-    tried("crashes", "acknowledged writes checked after a kill", acknowledged)
-    assert acknowledged > 0
+    kills, times = 50, much(3, 60)
+    acknowledged = sum(
+        kill_writers(open_store, tmp_path, writers=4, kills=kills, chance=chance)
+        for _ in range(times)
+    )
+    tried("crashes", "writers killed", kills * times)
+    tried("crashes", "acknowledged writes of killed writers", acknowledged)
+    assert acknowledged > kills * times

@@ -10,6 +10,8 @@ not at all, nothing else has changed, and the next write sweeps the leftovers.
 
 from __future__ import annotations
 
+import io
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +19,7 @@ from typing import NamedTuple
 
 from objectstorage.local import ops
 from objectstorage.local.store import LocalStorage
-from objectstorage.storage import Storage
+from objectstorage.storage import UNSET, Storage
 
 __all__ = [
     "SCENARIOS",
@@ -143,7 +145,8 @@ def _contents(store: Storage, vague: frozenset[str]) -> Iterator[tuple[str, str]
         text = data[: len(data) // _REPEATS].decode("latin-1")
         if info.key not in vague:
             assert data == _bytes(text), f"{info.key} is torn: {data[:50]!r}…"
-            assert about.metadata == {"text": text}, f"{info.key} lost its metadata"
+            kept = {} if text.startswith(_UPDATED) else {"text": text}
+            assert about.metadata == kept, f"{info.key} lost its metadata"
         yield info.key, text
 
 
@@ -167,53 +170,103 @@ def _without(texts: Mapping[str, str], keys: frozenset[str] | set[str]) -> dict[
 # -- scenarios -----------------------------------------------------------------
 
 _REPEATS = 40
+_UPDATED = "updated"
 
 
 def _bytes(text: str) -> bytes:
     return text.encode("latin-1") * _REPEATS
 
 
-def _put(key: str, text: str, *, by: str = "store", create: bool = False) -> Step:
-    def run(machine: Machine) -> object:
-        store: Storage = getattr(machine, by)
-        return store.put(key, _bytes(text), metadata={"text": text}, create=create)
-
-    return Step(run, {key: text}, durable=by != "careless")
-
-
-def _replace(key: str, text: str) -> Step:
-    def run(machine: Machine) -> object:
-        etag = machine.store.stat(key).etag
-        return machine.store.put(key, _bytes(text), metadata={"text": text}, if_match=etag)
-
-    return Step(run, {key: text})
-
-
-def _write(key: str, text: str) -> Step:
-    def run(machine: Machine) -> None:
-        with machine.store.writer(key, metadata={"text": text}) as writer:
-            for _ in range(_REPEATS):
-                writer.write(text.encode("latin-1"))
-
-    return Step(run, {key: text})
-
-
-def _delete(key: str, *, by: str = "store") -> Step:
+def _step(
+    run: Callable[[Storage], object],
+    changes: Mapping[str, str | None],
+    *,
+    by: str = "store",
+    whole: bool = True,
+) -> Step:
+    """A step that one of the machine's stores does."""
     return Step(
-        lambda machine: getattr(machine, by).delete(key), {key: None}, durable=by != "careless"
+        lambda machine: run(getattr(machine, by)), changes, durable=by != "careless", whole=whole
     )
 
 
-def _delete_many(*keys: str) -> Step:
-    return Step(lambda machine: machine.store.delete_many(keys), dict.fromkeys(keys), whole=False)
+def _put(key: str, text: str, *, by: str = "store", create: bool = False) -> Step:
+    def run(store: Storage) -> object:
+        return store.put(key, _bytes(text), metadata={"text": text}, create=create)
+
+    return _step(run, {key: text}, by=by)
 
 
-def _copy(src: str, dst: str, text: str) -> Step:
-    return Step(lambda machine: machine.store.copy(src, dst), {dst: text})
+def _put_file(key: str, text: str) -> Step:
+    def run(store: Storage) -> object:
+        source = io.BytesIO(_bytes(text) + b"of the next")
+        return store.put(key, source, size=len(_bytes(text)), metadata={"text": text})
+
+    return _step(run, {key: text})
 
 
-def _move(src: str, dst: str, text: str, *, create: bool = False) -> Step:
-    return Step(lambda machine: machine.store.move(src, dst, create=create), {src: None, dst: text})
+def _put_pieces(key: str, text: str) -> Step:
+    def run(store: Storage) -> object:
+        pieces = (text.encode("latin-1") for _ in range(_REPEATS))
+        return store.put(key, pieces, metadata={"text": text})
+
+    return _step(run, {key: text})
+
+
+def _upload(key: str, text: str, *, by: str = "store") -> Step:
+    def run(store: Storage) -> object:
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(_bytes(text))
+            file.flush()
+            return store.upload(key, file.name, metadata={"text": text})
+
+    return _step(run, {key: text}, by=by)
+
+
+def _replace(key: str, text: str, *, by: str = "store") -> Step:
+    def run(store: Storage) -> object:
+        etag = store.stat(key).etag
+        return store.put(key, _bytes(text), metadata={"text": text}, if_match=etag)
+
+    return _step(run, {key: text}, by=by)
+
+
+def _update(key: str, number: int, *, by: str = "store") -> Step:
+    # An update leaves metadata as they are, so there are none to go with the text.
+    text = f"{_UPDATED} {number}"
+    return _step(lambda store: store.update(key, lambda old: _bytes(text)), {key: text}, by=by)
+
+
+def _write(
+    key: str, text: str, *, by: str = "store", create: bool = False, replace: bool = False
+) -> Step:
+    def run(store: Storage) -> None:
+        etag = store.stat(key).etag if replace else UNSET
+        with store.writer(key, metadata={"text": text}, create=create, if_match=etag) as writer:
+            for _ in range(_REPEATS):
+                writer.write(text.encode("latin-1"))
+
+    return _step(run, {key: text}, by=by)
+
+
+def _delete(key: str, *, by: str = "store") -> Step:
+    return _step(lambda store: store.delete(key), {key: None}, by=by)
+
+
+def _delete_version(key: str, *, by: str = "store") -> Step:
+    return _step(lambda store: store.delete(key, if_match=store.stat(key).etag), {key: None}, by=by)
+
+
+def _delete_many(*keys: str, by: str = "store") -> Step:
+    return _step(lambda store: store.delete_many(keys), dict.fromkeys(keys), by=by, whole=False)
+
+
+def _copy(src: str, dst: str, text: str, *, by: str = "store", create: bool = False) -> Step:
+    return _step(lambda store: store.copy(src, dst, create=create), {dst: text}, by=by)
+
+
+def _move(src: str, dst: str, text: str, *, by: str = "store", create: bool = False) -> Step:
+    return _step(lambda store: store.move(src, dst, create=create), {src: None, dst: text}, by=by)
 
 
 _OLD = (_put("a/b/k", "old"), _put("top", "other"))
@@ -236,6 +289,17 @@ SCENARIOS: tuple[Scenario, ...] = (
         (_put("new/deep/k", "one", by="careless"), _put("new/deep/l", "two")),
     ),
     Scenario("write", _OLD, (_write("a/b/k", "new"), _write("new/k", "one"))),
+    Scenario(
+        "write on conditions",
+        _OLD,
+        (_write("a/b/k", "new", replace=True), _write("new/k", "one", create=True)),
+    ),
+    Scenario(
+        "put from a file, from pieces, from a path",
+        _OLD,
+        (_put_file("a/b/k", "new"), _put_pieces("new/k", "one"), _upload("top", "up")),
+    ),
+    Scenario("update", _OLD, (_update("a/n", 1), _update("a/n", 2))),
     Scenario("delete", _OLD, (_delete("a/b/k"), _put("a/b/l", "after"))),
     Scenario(
         "delete what is gone, but not for certain",
@@ -252,12 +316,14 @@ SCENARIOS: tuple[Scenario, ...] = (
             _put("a/b/l", "last"),
         ),
     ),
+    Scenario("delete if match", _OLD, (_delete_version("a/b/k"), _put("a/b/l", "after"))),
     Scenario(
         "delete many",
         (*_OLD, _put("a/b/l", "l"), _put("a/m", "m")),
         (_delete_many("a/b/k", "a/b/l", "a/m", "none/there"),),
     ),
     Scenario("copy", _OLD, (_copy("a/b/k", "new/copy", "old"), _copy("top", "a/b/k", "other"))),
+    Scenario("copy to a free key", _OLD, (_copy("a/b/k", "new/copy", "old", create=True),)),
     Scenario("move", _OLD, (_move("a/b/k", "new/moved", "old"),)),
     Scenario("move over", _OLD, (_move("a/b/k", "top", "old"), _put("a/b/k", "again"))),
     Scenario("move within a folder", _OLD, (_move("a/b/k", "a/b/l", "old", create=True),)),
@@ -265,6 +331,27 @@ SCENARIOS: tuple[Scenario, ...] = (
         "move what was put without durability",
         _OLD,
         (_put("a/k", "soft", by="careless"), _move("a/k", "new/k", "soft")),
+    ),
+    Scenario(
+        "write without durability",
+        _OLD,
+        (
+            _put("new/k", "one", by="careless", create=True),
+            _replace("new/k", "two", by="careless"),
+            _write("a/b/k", "new", by="careless"),
+            _upload("top", "up", by="careless"),
+            _update("a/n", 1, by="careless"),
+        ),
+    ),
+    Scenario(
+        "copy, move and delete without durability",
+        (*_OLD, _put("c/d", "d"), _put("c/e", "e")),
+        (
+            _copy("a/b/k", "new/copy", "old", by="careless"),
+            _move("a/b/k", "new/moved", "old", by="careless"),
+            _delete_version("top", by="careless"),
+            _delete_many("c/d", "c/e", by="careless"),
+        ),
     ),
 )
 """Every operation that writes, alone and in the company that makes it hard."""

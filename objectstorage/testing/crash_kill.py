@@ -1,9 +1,11 @@
 """Real writers in processes of their own, killed at any moment, and what they left.
 
 Each writer owns some keys and shares none. It does one thing after another to
-them, by every kind of write, and says so on a pipe: first what it is about to
-do, then that it was acknowledged. When all are dead, the last line of each key
-says what must be there, and what may be.
+them, by every kind of write, and says so in a log: what it found at its start,
+what it is about to do, that it was acknowledged. When it is dead, the last line
+of each key says what must be there, and what may be. Another writer then takes
+its keys over while the others go on, so that its first write, which sweeps what
+the dead have left, meets the temporaries of the living.
 
 The kernel goes on after the death of a process, so this says nothing about
 power; that is `crash_power`'s.
@@ -14,126 +16,180 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
+import traceback
+import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
-from objectstorage.local.store import LocalStorage
-from objectstorage.posix import PosixStorage
-from objectstorage.posixflat import PosixFlatStorage
+from objectstorage.errors import ErrNotExist
+from objectstorage.storage import Storage
+from objectstorage.testing.crash import Open
 
-__all__ = ["STORES", "kill_writers"]
-
-STORES: dict[str, type[PosixStorage] | type[PosixFlatStorage]] = {
-    "posix": PosixStorage,
-    "posixflat": PosixFlatStorage,
-}
+__all__ = ["kill_writers"]
 
 # Writers meet in these folders, which come and go with what is in them.
 _KEYS = ("shared/{}", "shared/deep/{}", "{}/own/folder")
+_NONE = "-"
+_Texts = dict[str, str]
 
 
-def kill_writers(kind: str, root: Path, *, writers: int, chance: random.Random) -> int:
-    """Start writers, kill them after a moment, check; how many writes were acknowledged.
+class _Writer(NamedTuple):
+    number: int
+    process: int
+    log: Path
 
-    Goes on with what an earlier call left in `root`.
+
+def kill_writers(
+    open_store: Open, folder: Path, *, writers: int, kills: int, chance: random.Random
+) -> int:
+    """Let writers be killed and replaced, `kills` in all; how many writes were acknowledged.
+
+    `AssertionError` for a write that was acknowledged and lost, an object that
+    is no whole version, or leftovers after the next open's first write. Goes on
+    with what an earlier call left in `folder`.
     """
-    with STORES[kind](root, durable=False) as store:
-        before = _contents(store)
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", __name__, kind, str(root), str(number)],
-            stdout=subprocess.PIPE,
-        )
-        for number in range(writers)
-    ]
-    try:
-        for process in processes:
-            assert process.stdout is not None
-            process.stdout.readline()
-        # Not to wait for anything: any moment is as good as another.
-        time.sleep(chance.uniform(0.01, 0.3))
-    finally:
-        for process in processes:
-            process.send_signal(signal.SIGKILL)
-        outputs = [process.communicate()[0].decode() for process in processes]
-    with STORES[kind](root, durable=False) as store:
-        found = _contents(store)
+    folder.mkdir(exist_ok=True)
+    root = folder / "store"
+    with open_store(root, False) as reader:
+        known = {number: _of(_contents(reader), number) for number in range(writers)}
+        lives = [_start(open_store, root, folder, number, 0) for number in range(writers)]
         acknowledged = 0
-        for number, output in enumerate(outputs):
-            acknowledged += _check(found, before, _keys(number), output)
-        store.put("after", b"")
-        assert os.listdir(root / ".objectstorage/tmp") == []
-        store.delete("after")
+        try:
+            for life in range(1, kills - writers + 1):
+                # Not to wait for anything: any moment is as good as another.
+                time.sleep(chance.uniform(0, 0.04))
+                number = chance.randrange(writers)
+                acknowledged += _bury(lives[number], known)
+                lives[number] = _start(open_store, root, folder, number, life)
+                _contents(reader)
+        finally:
+            for writer in lives:
+                os.kill(writer.process, signal.SIGKILL)
+        for writer in lives:
+            acknowledged += _bury(writer, known, killed=True)
+    _check_the_end(open_store, root, known)
     return acknowledged
 
 
-def _contents(store: LocalStorage) -> dict[str, str]:
+def _check_the_end(open_store: Open, root: Path, known: dict[int, _Texts]) -> None:
+    with open_store(root, False) as store:
+        found = _contents(store)
+        for number, texts in known.items():
+            _explain(_of(found, number), texts)
+        store.put("after", b"")
+        assert os.listdir(root / ".objectstorage/tmp") == [], "temporaries of the dead"
+        store.delete("after")
+        for number in known:
+            known[number] = _of(found, number)
+
+
+# What is known of a writer's keys: the text of each, or those it may have.
+
+
+def _explain(found: _Texts, known: _Texts) -> None:
+    """`AssertionError` unless each key has a text it may have, and a move is whole."""
+    choices = [{key: texts.split("|")[0] for key, texts in known.items()}]
+    if any("|" in texts for texts in known.values()):
+        choices.append({key: texts.split("|")[-1] for key, texts in known.items()})
+    assert found in choices, f"found {found}, expected one of {choices}"
+
+
+def _bury(writer: _Writer, known: dict[int, _Texts], *, killed: bool = False) -> int:
+    """Kill a writer and read its log; how many of its writes were acknowledged."""
+    if not killed:
+        os.kill(writer.process, signal.SIGKILL)
+    _, status = os.waitpid(writer.process, 0)
+    assert os.WIFSIGNALED(status), "a writer failed before it was killed"
+    lines = writer.log.read_text().splitlines(keepends=True)
+    writer.log.unlink()
+    texts, about = known[writer.number], dict[str, str]()
+    acknowledged = 0
+    for line in lines:
+        if not line.endswith("\n"):
+            break  # a line that was cut short was never said
+        verb, *changes = line.split()
+        if verb == "found":
+            found = dict(change.split("=") for change in changes)
+            _explain(found, texts)
+            texts = found
+        elif verb == "done":
+            texts, about = texts | about, {}
+            acknowledged += 1
+        else:
+            about = dict(change.split("=") for change in changes)
+    known[writer.number] = texts | {key: f"{texts[key]}|{text}" for key, text in about.items()}
+    return acknowledged
+
+
+def _contents(store: Storage) -> _Texts:
+    """The text of every object; each is whole."""
     found = {}
     for info in store.list():
-        data = store.get(info.key)
+        try:
+            data = store.get(info.key)
+        except ErrNotExist:
+            continue  # writers are at work
         words = set(data.split())
         assert len(words) == 1, f"{info.key} is no whole version: {sorted(words)[:3]}"
         found[info.key] = words.pop().decode()
     return found
 
 
-def _check(found: dict[str, str], before: dict[str, str], keys: list[str], output: str) -> int:
-    """Compare one writer's keys with what it said; how often it was acknowledged."""
-    known = {key: before.get(key, "-") for key in keys}
-    about: dict[str, str] = {}
-    acknowledged = 0
-    # A line that was cut short was never said.
-    for line in output.splitlines(keepends=True):
-        if not line.endswith("\n"):
-            break
-        verb, *changes = line.split()
-        if verb == "done":
-            known.update(about)
-            about = {}
-            acknowledged += 1
-        else:
-            about = dict(change.split("=") for change in changes)
-    now = {key: found.get(key, "-") for key in keys}
-    assert now in (known, known | about), f"found {now}, expected {known} or with {about}"
-    return acknowledged
+def _of(found: _Texts, number: int) -> _Texts:
+    return {key: found.get(key, _NONE) for key in (key.format(number) for key in _KEYS)}
 
 
-def _keys(number: int) -> list[str]:
-    return [key.format(number) for key in _KEYS]
+# -- what a writer does, until it is killed ------------------------------------
 
 
-def _write(kind: str, root: str, number: int) -> None:
-    """What a writer does, until it is killed."""
+def _start(open_store: Open, root: Path, folder: Path, number: int, life: int) -> _Writer:
+    log = folder / f"log-{number}-{life}"
+    with warnings.catch_warnings():
+        # The child uses nothing that another thread might have held.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        try:
+            fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+            with open_store(root, False) as store:
+                _write(store, number, lambda line: os.write(fd, line.encode() + b"\n"))
+        except BaseException:
+            traceback.print_exc()
+            sys.stderr.flush()
+        os._exit(1)
+    # A log that isn't there yet must not look like a writer that said nothing.
+    log.touch()
+    return _Writer(number, child, log)
+
+
+def _write(store: Storage, number: int, say: Callable[[str], object]) -> None:
     chance = random.Random(os.getpid())
-    store = STORES[kind](root, durable=False)
-    keys = _keys(number)
-    here = {info.key: store.get(info.key).split()[0].decode() for info in store.list()}
+    # Not by listing all: others' objects come and go.
+    here = _of({}, number)
+    for key in here:
+        if store.exists(key):
+            here[key] = store.get(key).split()[0].decode()
+    say(_line("found", here))
     count = 0
-
-    def say(line: str) -> None:
-        os.write(1, line.encode() + b"\n")
-
-    say("ready")
     while True:
         count += 1
-        key, other = chance.sample(keys, 2)
+        key, other = chance.sample(sorted(here), 2)
         verb = chance.choice(["put", "put", "write", "match", "delete", "copy", "move"])
         text = f"{os.getpid()}.{count}"
         data = f"{text} ".encode() * chance.choice([1, 100, 10_000])
-        changes = {key: text}
-        if key not in here and verb not in ("put", "write"):
+        if here[key] == _NONE and verb not in ("put", "write"):
             continue
-        if verb == "delete":
-            changes = {key: "-"}
-        elif verb == "copy":
-            changes = {other: here[key]}
-        elif verb == "move":
-            changes = {key: "-", other: here[key]}
-        say(" ".join([verb, *(f"{name}={value}" for name, value in changes.items())]))
+        changes = {
+            "delete": {key: _NONE},
+            "copy": {other: here[key]},
+            "move": {key: _NONE, other: here[key]},
+        }.get(verb, {key: text})
+        say(_line(verb, changes))
         if verb == "put":
-            store.put(key, data, create=key not in here)
+            store.put(key, data, create=here[key] == _NONE)
         elif verb == "write":
             with store.writer(key) as writer:
                 for start in range(0, len(data), 50_000):
@@ -147,11 +203,8 @@ def _write(kind: str, root: str, number: int) -> None:
         else:
             store.move(key, other)
         say("done")
-        for name, value in changes.items():
-            here.pop(name, None)
-            if value != "-":
-                here[name] = value
+        here.update(changes)
 
 
-if __name__ == "__main__":
-    _write(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+def _line(verb: str, texts: _Texts) -> str:
+    return " ".join([verb, *(f"{key}={text}" for key, text in texts.items())])
