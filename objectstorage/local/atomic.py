@@ -85,7 +85,7 @@ class Temporary:
             except BaseException:
                 self.discard()
                 raise
-            ops.close(self.fd)
+            ops.let_go(self.fd)
 
     def write(self, data: memoryview | bytes | bytearray) -> None:
         """Append all of `data`; `ErrIO` and its kin."""
@@ -123,7 +123,7 @@ class Temporary:
     def release(self) -> None:
         """Published: there is nothing to discard any more."""
         fd, self.fd = self.fd, -1
-        ops.close(fd)
+        ops.let_go(fd)
 
     def exists(self) -> bool:
         """Whether it still has its name."""
@@ -189,7 +189,7 @@ def publish(
             raise
         finally:
             if parent >= 0:
-                ops.close(parent)
+                ops.let_go(parent)
 
 
 def _parent(root: int, path: bytes, etag: str | None) -> int:

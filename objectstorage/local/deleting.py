@@ -50,7 +50,7 @@ def delete_in(
         ]
     finally:
         if fd >= 0:
-            ops.close(fd)
+            ops.let_go(fd)
     if True in found:
         root.prune(folder)
     return found

@@ -54,7 +54,7 @@ class Chains:
                 if len(synced) < _LEVELS:
                     synced.append((path, fd))
                 else:
-                    ops.close(fd)
+                    ops.let_go(fd)
                 fd = -1
                 path = path.rpartition(b"/")[0]
                 try:
@@ -66,12 +66,12 @@ class Chains:
             raise
         finally:
             if fd >= 0:
-                ops.close(fd)
+                ops.let_go(fd)
             for path, fd in synced:
                 if whole:
                     self._remember(path, fd)
                 else:
-                    ops.close(fd)
+                    ops.let_go(fd)
 
     def _above(self, path: bytes, synced: list[tuple[bytes, int]]) -> int:
         try:
@@ -82,7 +82,7 @@ class Chains:
         # Better to sync more often than to leave a put in doubt for want of descriptors.
         self.close()
         while synced:
-            ops.close(synced.pop()[1])
+            ops.let_go(synced.pop()[1])
         return open_beneath(self._root, path or b".", DIRECTORY)
 
     def known(self, path: bytes, fd: int) -> bool:
@@ -99,14 +99,18 @@ class Chains:
 
     def _remember(self, path: bytes, fd: int) -> None:
         """Hold `fd`, so that its inode names this directory and no later one."""
-        found = ops.fstat(fd)
+        try:
+            found = ops.fstat(fd)
+        except OSError:
+            ops.let_go(fd)  # it is on disk all the same, only not known to be
+            return
         with self._lock:
             old = self._held.pop(path, None)
             self._held[path] = (fd, (found.st_dev, found.st_ino))
             if old is None and len(self._held) > self._most:
                 _, old = self._held.popitem(last=False)
         if old is not None:
-            ops.close(old[0])
+            ops.let_go(old[0])
 
     def forget(self, path: bytes) -> None:
         """The directory was pruned: let its inode go."""
@@ -114,7 +118,7 @@ class Chains:
             with self._lock:
                 old = self._held.pop(path, None)
             if old is not None:
-                ops.close(old[0])
+                ops.let_go(old[0])
 
     def close(self) -> None:
         """Take nothing for granted, and let all descriptors go."""
@@ -122,4 +126,4 @@ class Chains:
             held = list(self._held.values())
             self._held.clear()
         for fd, _ in held:
-            ops.close(fd)
+            ops.let_go(fd)

@@ -13,6 +13,7 @@ import time
 
 from objectstorage.errors import ErrTimeout
 from objectstorage.local import ops
+from objectstorage.local.confine import DIRECTORY
 
 __all__ = ["lock", "lock_both", "try_lock", "unlock"]
 
@@ -51,9 +52,16 @@ def try_lock(fd: int) -> None:
 
 
 def unlock(fd: int) -> None:
-    """Give the lock back; always before `close`, since a forked child may share it."""
+    """Give a directory's lock back; always before `close`, since a forked child may share it."""
     _held.discard(fd)
-    ops.flock(fd, fcntl.LOCK_UN)
+    try:
+        ops.flock(fd, fcntl.LOCK_UN)
+    except OSError:
+        # What it was held for has happened, and must not seem to have failed.
+        # To close gives it back too: another open file takes the descriptor's place.
+        fresh = ops.open(b".", DIRECTORY, dir_fd=fd)
+        os.dup2(fresh, fd, inheritable=False)
+        ops.let_go(fresh)
 
 
 def lock_both(one: int, two: int) -> list[int]:

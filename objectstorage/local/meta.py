@@ -6,6 +6,7 @@ It is set on the temporary, so it appears with the bytes. `cp`, plain `tar` and
 
 from __future__ import annotations
 
+import errno
 import json
 import zlib
 from typing import Any
@@ -18,6 +19,9 @@ ATTRIBUTE = "user.objectstorage"
 
 # ext4 has room for 4,040 bytes, which the escapes of 2,048 bytes of quotes exceed.
 _PLAIN = 2800
+
+# It has none, the file system keeps none, or it went away in between.
+_NONE = (errno.ENODATA, errno.ENOTSUP, errno.ENOSYS)
 _LIMIT = 64 * 1024
 
 
@@ -64,8 +68,9 @@ def read(fd: int) -> tuple[str | None, dict[str, str]]:
     try:
         if ATTRIBUTE in ops.listxattr(fd):
             return decode(ops.getxattr(fd, ATTRIBUTE))
-    except OSError:  # the file system has none, or it went away in between
-        pass
+    except OSError as exc:
+        if exc.errno not in _NONE:
+            raise
     return None, {}
 
 
@@ -73,5 +78,7 @@ def read_raw(fd: int) -> bytes | None:
     """The attribute's value, to be set on a copy; None if there is none."""
     try:
         return ops.getxattr(fd, ATTRIBUTE)
-    except OSError:
+    except OSError as exc:
+        if exc.errno not in _NONE:
+            raise
         return None

@@ -236,7 +236,7 @@ class LocalStorage(ReadingStorage):
     def _settle(self, root: Root, path: bytes, parent: int, durable: bool) -> None:
         """Put the new entry of a directory on disk, if asked to; closes `parent`."""
         if not durable:
-            ops.close(parent)
+            ops.let_go(parent)
             return
         try:
             root.sync(path, parent)
@@ -309,8 +309,11 @@ class LocalStorage(ReadingStorage):
             except OSError as exc:
                 raise read_error(exc) from exc
             found = delete_in(root, folder, names, etag=etag, durable=self._durable)
-            if True in found or not root.removed():
-                return found
+            try:
+                if True in found or not root.removed():
+                    return found
+            except OSError as exc:
+                raise read_error(exc) from exc
             self._leave(root)
 
     # -- copying, moving -------------------------------------------------------
@@ -330,7 +333,7 @@ class LocalStorage(ReadingStorage):
                     temporary.discard()
                     raise
             finally:
-                ops.close(fd)
+                ops.let_go(fd)
         except StorageError as exc:
             raise exc.at(key=src, operation="copy", storage=self.url)
 
@@ -348,13 +351,16 @@ class LocalStorage(ReadingStorage):
         """An open object to copy or move; `ErrNotExist`."""
         try:
             fd = self._open(self._naming.path(key))
+            try:
+                if not regular(ops.fstat(fd)):
+                    raise no_object()
+            except BaseException:
+                ops.let_go(fd)
+                raise
         except StorageError:
             raise
         except OSError as exc:
             raise read_error(exc) from exc
-        if not regular(ops.fstat(fd)):
-            ops.close(fd)
-            raise no_object()
         return fd
 
     def _move_within(self, src: str, dst: str, *, create: bool) -> PutResult:
@@ -385,7 +391,7 @@ class LocalStorage(ReadingStorage):
         except OSError as exc:
             raise write_error(exc) from exc
         finally:
-            ops.close(fd)
+            ops.let_go(fd)
         dst_dir = -1
         try:
             dst_dir = tree.make_directory(root.fd, dst_above)
@@ -419,9 +425,9 @@ class LocalStorage(ReadingStorage):
             raise write_error(exc) from exc
         finally:
             if src_dir >= 0:
-                ops.close(src_dir)
+                ops.let_go(src_dir)
             if dst_dir >= 0:
-                ops.close(dst_dir)
+                ops.let_go(dst_dir)
         root.prune(src_above)
         return PutResult(
             dst, found.st_size, etag_of(found.st_mtime_ns, found.st_ino, found.st_size)

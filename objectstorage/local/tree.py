@@ -45,13 +45,13 @@ def _make(root: int, path: bytes) -> None:
                     pass
                 below = open_beneath(here, name, DIRECTORY)
             if here != root:
-                ops.close(here)
+                ops.let_go(here)
             here = below
     except FileNotFoundError:
         return  # pruned under our feet: the caller looks again
     finally:
         if here != root:
-            ops.close(here)
+            ops.let_go(here)
 
 
 def prune(root: int, path: bytes) -> list[bytes]:
@@ -99,7 +99,7 @@ def remove_empty(parent: int, name: bytes) -> bool:
                     return False
                 pending.append(path + b"/" + raw)
         finally:
-            ops.close(fd)
+            ops.let_go(fd)
     return True
 
 
@@ -119,5 +119,5 @@ def _rmdir(root: int, path: bytes) -> bool:
             raise
         return False
     finally:
-        ops.close(fd)
+        ops.let_go(fd)
     return True

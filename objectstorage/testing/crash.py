@@ -28,6 +28,7 @@ __all__ = [
     "Open",
     "Scenario",
     "Step",
+    "contents",
     "progress",
     "unsynced",
     "verify",
@@ -115,7 +116,7 @@ def unsynced() -> Iterator[None]:
 
 def verify(store: Storage, expected: Expected, leftovers: Callable[[], list[str]]) -> None:
     """`AssertionError` unless the store, just opened, is as expected."""
-    found = dict(_contents(store, expected.vague))
+    found = dict(contents(store, expected.vague))
     outcomes = [dict(expected.texts)]
     if expected.under_way is not None:
         outcomes.extend(_outcomes(expected.texts, expected.under_way))
@@ -139,7 +140,8 @@ def verify(store: Storage, expected: Expected, leftovers: Callable[[], list[str]
     assert left == {*found, "after"}, f"the first write made {set(found)} {left}"
 
 
-def _contents(store: Storage, vague: frozenset[str]) -> Iterator[tuple[str, str]]:
+def contents(store: Storage, vague: frozenset[str] = frozenset()) -> Iterator[tuple[str, str]]:
+    """Every key and its text; `AssertionError` if an object is no whole version."""
     for info in store.list():
         data, about = store.fetch(info.key)
         text = data[: len(data) // _REPEATS].decode("latin-1")
