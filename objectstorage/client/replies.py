@@ -78,7 +78,7 @@ def error_of(status: int, body: bytes, code: str | None = None) -> ErrFromRemote
     not a service's own (a proxy's page) has no cause: it tells nothing of the
     kind. A code that isn't known yet has the kind of its status.
     """
-    message = ""
+    message = (code or "").replace("_", " ")
     details: dict[str, Any] = {}
     if body:
         code, message, details = _parse(body)
