@@ -121,9 +121,9 @@ class Folder:
         return fd
 
     def write(
-        self, name: str, size: int, chunks: Iterable[bytes], *, modified: int | None = None
+        self, name: str, size: int | None, chunks: Iterable[bytes], *, modified: int | None = None
     ) -> None:
-        """A file of exactly `size` bytes, whole and on disk or not at all.
+        """A file of exactly `size` bytes, unless that is None; whole and on disk or not at all.
 
         `modified` is the time it bears, in nanoseconds since 1970, if that is
         not now. `ErrPermission` for a name that leads outside or through a
@@ -138,7 +138,7 @@ class Folder:
                 with open(fd, "wb", buffering=0) as file:
                     for chunk in chunks:
                         _write_all(fd, chunk)
-                    if file.tell() != size:
+                    if size is not None and file.tell() != size:
                         raise ErrIntegrity(f"{file.tell()} of {size} bytes came")
                     if modified is not None:
                         os.utime(fd, ns=(modified, modified))

@@ -704,15 +704,16 @@ def test_an_address_is_literal(cli, store):
 
 def test_help_and_version(cli):
     from objectstorage import __version__
-    from objectstorage.cli._registry import COMMANDS
+    from objectstorage.cli._registry import COMMANDS, GROUPS
 
     for argv in ([], ["-h"], ["--help"]):
         result = cli(*argv)
         assert result.code == 0
         assert all(name in result.out for name in COMMANDS)
     assert cli("--version").out == f"objectstorage {__version__}\n"
-    for name in COMMANDS:
-        result = cli(name, "--help")
+    members = [f"{group} {name}" for group, names in GROUPS.items() for name in names]
+    for name in [name for name in COMMANDS if name not in GROUPS] + members:
+        result = cli(*name.split(), "--help")
         assert result.code == 0
         assert result.out.startswith(f"usage: objectstorage {name} [OPTION]...")
 

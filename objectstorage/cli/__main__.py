@@ -70,26 +70,40 @@ def _run(argv: Sequence[str], out: Output) -> int:
         return 0
     if name not in _registry.COMMANDS:
         raise Usage(f"there is no command {name!r}; there are {', '.join(_registry.COMMANDS)}")
+    rest = argv[1:]
+    if name in _registry.GROUPS:
+        members = _registry.GROUPS[name]
+        member = rest[0] if rest else "--help"
+        if member in ("-h", "--help"):
+            _help(out, name)
+            return 0
+        if member not in members:
+            raise Usage(f"there is no command '{name} {member}'; there are {', '.join(members)}")
+        name, rest = f"{name} {member}", rest[1:]
     command = _registry.load(name)
     parser = command_parser(name, (command.__doc__ or "").strip())
     command.configure(parser)
-    args = parser.parse(argv[1:])
+    args = parser.parse(rest)
     out.quiet = args.quiet
     with warnings_to(out), Session(args) as session:
         code = command.run(args, session, out)
     return out.code if code is None else code
 
 
-def _help(out: Output) -> None:
-    out.line("usage: objectstorage COMMAND [OPTION]... ARGUMENT...")
+def _help(out: Output, group: str | None = None) -> None:
+    command, commands = "COMMAND", _registry.COMMANDS
+    if group is not None:
+        command, commands = f"{group} COMMAND", _registry.GROUPS[group]
+    out.line(f"usage: objectstorage {command} [OPTION]... ARGUMENT...")
     out.line("")
     out.line("Objects in folders, on S3 and in memory: exact, atomic, durable.")
     out.line("")
     out.line("commands:")
-    for name, text in _registry.COMMANDS.items():
-        out.line(f"  {name:<9} {text}")
+    width = max(map(len, commands))
+    for name, text in commands.items():
+        out.line(f"  {name:<{width}}  {text}")
     out.line("")
-    out.line("'objectstorage COMMAND -h' tells a command's options.")
+    out.line(f"'objectstorage {command} -h' tells a command's options.")
     out.line("")
     for line in EPILOG.splitlines():
         out.line(line)

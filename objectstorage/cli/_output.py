@@ -47,6 +47,7 @@ _EXITS: tuple[tuple[Callable[[BaseException], bool], int], ...] = (
     (errors.is_err_unauthorized, 4),
     (errors.is_err_unavailable, 5),
     (errors.is_err_precondition_failed, 6),
+    (errors.is_err_concurrency, 6),
     (errors.is_err_bad_request, EXIT_USAGE),
     (errors.is_err_invalid_range, EXIT_USAGE),
     (lambda err: isinstance(err, FileNotFoundError), 3),
@@ -123,6 +124,11 @@ class Output:
         if sys.stdout is None:
             raise _closed()
         sys.stdout.buffer.write(data)
+
+    def flush(self) -> None:
+        """Let whoever reads have what was printed so far."""
+        if sys.stdout is not None:
+            sys.stdout.flush()
 
     def message(self, text: str) -> None:
         """A word on standard error that is no error; none with --json or --quiet."""

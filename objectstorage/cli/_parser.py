@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from objectstorage.cli._output import Usage
 
-__all__ = ["Parser", "command_parser", "name_value", "positive"]
+__all__ = ["Parser", "command_parser", "name_value", "positive", "sequence"]
 
 EPILOG = """\
 addresses:
@@ -25,8 +25,8 @@ an address. Results go to standard output; progress, messages and errors (with
 
 exit codes:
   0 done; 1 failed, or some of several failed; 2 usage; 3 not found; 4 denied;
-  5 unavailable after retries; 6 precondition failed or key taken; 7 refused for
-  safety; 8 regression; 130 interrupted; 141 nobody reads the output
+  5 unavailable after retries; 6 precondition failed, key taken or changed by
+  another first; 7 refused for safety; 8 regression; 130 interrupted; 141 nobody reads the output
 """
 
 
@@ -114,3 +114,10 @@ def positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError("it is a whole number of at least 1")
     return number
+
+
+def sequence(text: str) -> int:
+    """A whole number of at least 0."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError("it is a whole number, 0 or more")
+    return int(text)

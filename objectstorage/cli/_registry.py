@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from objectstorage.cli._parser import Parser
     from objectstorage.cli._session import Session
 
-__all__ = ["COMMANDS", "Command", "load"]
+__all__ = ["COMMANDS", "GROUPS", "Command", "load"]
 
 COMMANDS: dict[str, str] = {
     "demo": "store a folder, list it, read it back, compare every byte",
@@ -34,8 +34,27 @@ COMMANDS: dict[str, str] = {
     "bench": "measure a store",
     "compare": "compare two stores, or two measurements",
     "doctor": "try whether a store does what it says",
+    "data": "transactional documents in a store: status, ls, get, put, verify and others",
 }
 """Name to a line of help, in the order of `--help`."""
+
+GROUPS: dict[str, dict[str, str]] = {
+    "data": {
+        "status": "where the data stands: sequence, checkpoint, log",
+        "ls": "list the types, or the ids of one",
+        "get": "write an entry's bytes to standard output or a file",
+        "put": "put an entry, from standard input or a file",
+        "rm": "delete entries, all or none",
+        "history": "list the commits that are in the log",
+        "checkpoint": "write the state out, so that the log can be collected",
+        "gc": "delete what no reader or writer needs any more",
+        "export": "write all entries to standard output or a file",
+        "import": "replace all entries by those of an export",
+        "verify": "read everything, check every checksum and invariant",
+        "maintenance": "refuse writes, or take them again",
+    },
+}
+"""The commands that are groups of commands: name to a line of help."""
 
 
 class Command(Protocol):
@@ -49,5 +68,6 @@ class Command(Protocol):
 
 
 def load(name: str) -> Command:
-    """The module of a command in `COMMANDS`."""
-    return cast(Command, importlib.import_module(f"objectstorage.cli.{name}"))
+    """The module of a command: that of `data ls` is `data_ls`."""
+    module = name.replace(" ", "_")
+    return cast(Command, importlib.import_module(f"objectstorage.cli.{module}"))

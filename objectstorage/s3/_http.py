@@ -19,7 +19,6 @@ from typing import Any, TypeAlias, TypeVar
 import httptools
 
 __all__ = [
-    "FIRST",
     "RECEIVE",
     "Buffer",
     "MalformedReply",
@@ -38,13 +37,8 @@ Steps: TypeAlias = Generator[int | memoryview | None, Any, _T]
 Buffer: TypeAlias = bytes | bytearray | memoryview
 """What is sent and received: contiguous bytes."""
 
-FIRST = 16 * 1024
-"""Bytes of a reply's first receive: its head and a small body at once.
-
-More would be slower: the buffer is allocated anew, and cut to what came.
-"""
 RECEIVE = 64 * 1024
-"""Bytes of any other receive of unknown length."""
+"""Bytes of a receive of unknown length: a reply's head and a small body at once."""
 
 _MAX_HEADERS = 256
 _MAX_FRAMING = 64 * 1024  # bytes of chunk extensions and trailers in a row

@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 
 from objectstorage.errors import ErrOutcomeUnknown, StorageError
-from objectstorage.s3.client import Client
+from objectstorage.s3.client import Client, Trace
 from objectstorage.s3.effects import Effects
 from objectstorage.s3.encoding import BufferPayload
 from objectstorage.s3.replies import error_of, unquoted
-from objectstorage.s3.retrying import Trace
 from objectstorage.s3.signing import query_of, quote_key
 from objectstorage.s3.transport import Reply
 from objectstorage.s3.writing import Condition, found_ours, refused, settle

@@ -38,6 +38,7 @@ from objectstorage.errors import (
     ErrNoDataStatus,
     StorageError,
 )
+from objectstorage.wrappers._async.dry_run import AsyncDryRunStorage
 
 __all__ = ["AsyncDataManager"]
 
@@ -229,6 +230,12 @@ class AsyncDataManager:
             await importer.discard()
             raise
 
+    async def check_import(self, source: AsyncData) -> int:
+        """How many entries an export has; `ErrBadRequest` as from `import_`. Nothing is written."""
+        nowhere = AsyncLog(AsyncDryRunStorage(self._store, _forget), True, 0)
+        _, entries = await AsyncImporter(nowhere, self._limits, 0, 1).run(source)
+        return entries
+
     async def verify(self) -> Report:
         """Read everything and check every checksum and invariant; what is wrong, by key.
 
@@ -341,6 +348,10 @@ class AsyncDataManager:
 
 
 list_ = list  # `list` is a method's name inside the class
+
+
+def _forget(action: object) -> None:
+    """What would have been done is of no interest."""
 
 
 def _sequence(value: int | None, what: str) -> int | None:

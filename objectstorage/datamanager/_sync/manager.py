@@ -42,6 +42,7 @@ from objectstorage.errors import (
     StorageError,
 )
 from objectstorage.storage import Data, Storage
+from objectstorage.wrappers._sync.dry_run import DryRunStorage
 
 __all__ = ["DataManager"]
 
@@ -233,6 +234,12 @@ class DataManager:
             importer.discard()
             raise
 
+    def check_import(self, source: Data) -> int:
+        """How many entries an export has; `ErrBadRequest` as from `import_`. Nothing is written."""
+        nowhere = Log(DryRunStorage(self._store, _forget), True, 0)
+        _, entries = Importer(nowhere, self._limits, 0, 1).run(source)
+        return entries
+
     def verify(self) -> Report:
         """Read everything and check every checksum and invariant; what is wrong, by key.
 
@@ -345,6 +352,10 @@ class DataManager:
 
 
 list_ = list  # `list` is a method's name inside the class
+
+
+def _forget(action: object) -> None:
+    """What would have been done is of no interest."""
 
 
 def _sequence(value: int | None, what: str) -> int | None:
