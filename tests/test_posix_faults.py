@@ -243,44 +243,6 @@ def test_stopped_at_every_operation(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 # -- limits --------------------------------------------------------------------
 
 
-@needs_root
-def test_a_full_disk(tmp_path: Path) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(disk)], check=True)
-    try:
-        with PosixStorage(disk) as store:
-            store.put("k", b"old")
-            for data in (b"x" * 1_000_000, [b"x" * 100_000] * 10):
-                for key in ("k", "new/key"):
-                    with pytest.raises(errors.ErrIO) as caught:
-                        store.put(key, data)
-                    assert caught.value.errno == errno.ENOSPC
-            with pytest.raises(errors.ErrIO), store.writer("k") as writer:
-                writer.write(b"x" * 1_000_000)
-            assert store.get("k") == b"old"
-            assert tree(disk) == [".objectstorage", ".objectstorage/tmp", "k"]
-            store.put("k", b"new")
-    finally:
-        subprocess.run(["umount", "-l", str(disk)], check=True)
-
-
-def test_a_file_size_limit(tmp_path: Path) -> None:
-    script = """
-import signal
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-store = PosixStorage(sys.argv[1])
-store.put("k", b"old")
-resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
-try:
-    store.put("k", b"x" * 100_000)
-except errors.ErrIO as exc:
-    print(exc.errno)
-print(store.get("k").decode(), os.listdir(sys.argv[1] + "/.objectstorage/tmp"))
-"""
-    assert run(script, str(tmp_path)).splitlines() == [str(errno.EFBIG), "old []"]
-
-
 def test_no_more_descriptors(tmp_path: Path) -> None:
     script = """
 store = PosixStorage(sys.argv[1])

@@ -95,6 +95,8 @@ class LocalStorage(ReadingStorage):
             return self._capabilities
         except StorageError as exc:
             raise exc.at(operation="probe", storage=self.url)
+        except OSError as exc:
+            raise write_error(exc).at(operation="probe", storage=self.url) from exc
 
     def _condition(self, if_match: str | Unset, create: bool = False) -> str | None:
         etag = check_condition(if_match, create)
