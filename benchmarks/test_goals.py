@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.peers.goals import Goal, judge, row
+from benchmarks.peers.tables import Part, Table, headline, markdown, replace_part, text
+from objectstorage import ErrBadRequest
 
 _LATENCY = Goal("get", "get", "p50", ("a", "b"), 4.0)
 _RATE = Goal("list", "list", "throughput", ("a", "b"), 2.0)
@@ -40,3 +42,32 @@ def test_row():
         "2.00×",
         "pass",
     ]
+
+
+_PART = Part("posix", [Table(("cell", "by", "target"), [("get", "p50", "pass")], True)], ["a note"])
+
+
+def test_text():
+    assert text(_PART).splitlines() == ["cell   by  target", "get   p50    pass", "", "a note"]
+
+
+def test_markdown_takes_its_place():
+    marks = "<!-- benchmarks: {} -->", "<!-- /benchmarks: {} -->"
+    document = "\n".join(mark.format(name) for name in ("import", "posix") for mark in marks)
+    written = replace_part(document, _PART)
+    assert written.startswith("\n".join(mark.format("import") for mark in marks))
+    assert headline() in written
+    assert "\n| cell | by | target |\n| --- | --: | --: |\n| get | p50 | pass |\n" in written
+    assert replace_part(written, _PART) == written
+    assert replace_part(written, Part("import", [])).count(markdown(_PART)) == 1
+
+
+def test_markdown_without_a_place_is_refused():
+    with pytest.raises(ErrBadRequest, match="benchmarks: posix"):
+        replace_part("# Read me\n", _PART)
+
+
+def test_a_part_passes_when_all_its_tables_do():
+    assert _PART.passed
+    missed = Table(("cell",), [("get",)], False)
+    assert not Part("posix", [*_PART.tables, missed]).passed
