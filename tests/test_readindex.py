@@ -147,6 +147,32 @@ def test_tables_of_something_else_are_made_anew(
         assert ("words",) not in left
 
 
+@pytest.mark.parametrize("how", ["collected", "imported"])
+def test_what_the_log_does_not_tell_is_read_from_the_snapshot(
+    how: str, data: DataManager, index: ReadIndex
+) -> None:
+    put(data, "a", "1")
+    put(data, "b", "1")
+    index.catch_up()
+    if how == "collected":
+        data.write([Delete("t", "a")])
+        put(data, "c", "2")
+        data.checkpoint()
+        put(data, "d", "3")
+        data.checkpoint()
+        data.collect(0)
+        assert data.boundary() > 2
+    else:
+        exported = b"".join(data.export())
+        put(data, "c", "2")
+        index.catch_up()
+        data.import_(exported, replace=True)
+    index.catch_up()
+    assert index.do(all_rows) == [(e.id, e.data.decode()) for e in data.list("t")]
+    index.wait_for(put(data, "e", "4"))
+    assert index.do(all_rows)[-1] == ("e", "4")
+
+
 def test_it_is_its_error_that_comes_out_of_apply(data: DataManager, path: Path) -> None:
     broken = True
 
@@ -280,6 +306,9 @@ def test_a_filling_that_is_cancelled_leaves_the_tables_as_they_were(path: Path) 
 # -- dying at every step -----------------------------------------------------------
 
 
+_STEPS = {("c_call", "execute"), ("c_call", "commit"), ("c_return", "commit"), ("c_call", "close")}
+
+
 def dies_at(step: int, work: Callable[[], object]) -> bool:
     """Whether a process that is killed at its `step`th call of SQLite dies before it is done."""
     pid = os.fork()
@@ -290,11 +319,10 @@ def dies_at(step: int, work: Callable[[], object]) -> bool:
             nonlocal count
             if event not in ("c_call", "c_return"):
                 return
-            target = getattr(arg, "__self__", None)
-            if not isinstance(target, sqlite3.Connection | sqlite3.Cursor):
+            if not isinstance(arg.__self__, sqlite3.Connection | sqlite3.Cursor):
                 return
-            # before each call; after it only where something was made to last
-            if event == "c_call" or arg.__name__ == "commit":
+            # before each call that may touch the file; after it where something was made to last
+            if (event, arg.__name__) in _STEPS:
                 count += 1
                 if count == step:
                     os.kill(os.getpid(), signal.SIGKILL)
@@ -324,7 +352,7 @@ def state_of(path: Path) -> tuple[int, list[tuple[str, str]]] | None:
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("start", ["no file", "behind", "another version"])
+@pytest.mark.parametrize("start", ["no file", "behind", "far behind", "another version"])
 def test_killed_at_every_step(start: str, tmp_path: Path, tried: Tried) -> None:
     with PosixStorage(tmp_path / "store", durable=False) as store:
         data = DataManager(store)
@@ -344,6 +372,10 @@ def test_killed_at_every_step(start: str, tmp_path: Path, tried: Tried) -> None:
         write(Put("t", "b", b"333"))
         write(Delete("t", "a"))
         version = 2 if start == "another version" else 1
+        if start == "far behind":
+            data.checkpoint()
+            data.collect(0)
+            assert data.boundary() > 1
 
         def work() -> None:
             with ReadIndex(
@@ -373,5 +405,6 @@ def test_killed_at_every_step(start: str, tmp_path: Path, tried: Tried) -> None:
             assert state_of(at / "index.db") == final
             shutil.rmtree(at)
         tried("crashes", "deaths of a read index at a step", step - 1)
-        expected = {"no file": {None, 4}, "behind": {1, 2, 3, 4}, "another version": {1, 4}}
-        assert seqs == expected[start]
+        # between the first commit and the last there is only what takes in one by one
+        expected = {"no file": {None, 4}, "behind": {1, 2, 3, 4}}
+        assert seqs == expected.get(start, {1, 4})
