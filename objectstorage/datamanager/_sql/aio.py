@@ -11,10 +11,9 @@ from functools import partial
 from typing import Any, Self, TypeVar
 
 from objectstorage import _fork
-from objectstorage._plans import placed
 from objectstorage.aio._threads import Pulled, finished
 from objectstorage.datamanager._sql.control import Control
-from objectstorage.datamanager._sql.database import OPERATIONS, Database, Transaction
+from objectstorage.datamanager._sql.database import Database, Transaction
 from objectstorage.errors import ErrClosed, ErrOutcomeUnknown, ErrTimeout
 
 __all__ = ["AsyncDatabase"]
@@ -113,11 +112,9 @@ class AsyncDatabase:
         writes: bool,
         feeds: Sequence[Pulled[Any]] = (),
     ) -> _T:
-        operation = OPERATIONS[writes]
-        with placed(self, operation):
-            if self._closed:
-                raise ErrClosed("the database is closed")
-            control = Control(timeout)
+        control = Control(timeout, "do" if writes else "view", self.url)
+        if self._closed:
+            raise control.place(ErrClosed("the database is closed"))
         context = contextvars.copy_context()
         work = self._pools[writes].submit(
             context.run, self._database._run, fn, control, writes=writes
@@ -126,9 +123,7 @@ class AsyncDatabase:
         try:
             await asyncio.wait([future], timeout=control.left)
             if not future.done() and work.cancel():
-                raise ErrTimeout("other transactions of this process took too long").at(
-                    operation=operation, storage=self.url
-                )
+                raise control.place(ErrTimeout("other transactions of this process took too long"))
             # what has begun keeps the deadline by itself
             await asyncio.wait([future])
         except asyncio.CancelledError:
@@ -142,10 +137,8 @@ class AsyncDatabase:
             if isinstance(error, ErrOutcomeUnknown):
                 raise error from None
             if error is None and writes:
-                raise ErrOutcomeUnknown(
-                    "cancelled after the commit: the transaction is done",
-                    operation=operation,
-                    storage=self.url,
+                raise control.place(
+                    ErrOutcomeUnknown("cancelled after the commit: the transaction is done")
                 ) from None
             raise
         return future.result()

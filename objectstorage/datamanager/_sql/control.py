@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 
 from objectstorage import _cancel
-from objectstorage.errors import ErrBadRequest, ErrTimeout
+from objectstorage.errors import ErrBadRequest, ErrTimeout, StorageError
 
 __all__ = ["Control", "deadline_of", "left_until"]
 
@@ -28,16 +28,28 @@ def left_until(deadline: float | None) -> float | None:
 
 
 class Control:
-    """Goes with one transaction from the call to its end. Times in seconds."""
+    """Goes with one transaction from the call to its end. Times in seconds.
 
-    def __init__(self, timeout: float | None) -> None:
+    `operation` and `url` are what its errors say of where they happened.
+    """
+
+    def __init__(self, timeout: float | None, operation: str, url: str) -> None:
+        self.operation = operation
+        self.url = url
         self._timeout = timeout
-        self._deadline = deadline_of(timeout)
+        try:
+            self._deadline = deadline_of(timeout)
+        except StorageError as exc:
+            raise self.place(exc)
         # of the task that this thread works for, if it works for one
         self._stopped = _cancel.flag.get() or threading.Event()
         self._raised: BaseException | None = None
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
+
+    def place(self, error: StorageError) -> StorageError:
+        """The error, which says where it happened."""
+        return error.at(operation=self.operation, storage=self.url)
 
     @property
     def left(self) -> float | None:
@@ -57,7 +69,7 @@ class Control:
         if self._stopped.is_set():
             raise _cancel.Cancelled
         if self._deadline is not None and time.monotonic() > self._deadline:
-            raise ErrTimeout(f"the transaction took longer than {self._timeout} s")
+            raise self.place(ErrTimeout(f"the transaction took longer than {self._timeout} s"))
 
     def pause(self, seconds: float) -> None:
         """Wait, but not beyond the end."""

@@ -9,7 +9,6 @@ import sqlite3
 import time
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any, Self, TypeAlias, TypeVar
 
@@ -25,9 +24,11 @@ from objectstorage.errors import (
     ErrOutcomeUnknown,
     ErrTimeout,
     ErrUnavailable,
+    ErrUnsupported,
+    StorageError,
 )
 
-__all__ = ["OPERATIONS", "Database", "Parameters", "Row", "Transaction"]
+__all__ = ["Database", "Parameters", "Row", "Transaction"]
 
 _T = TypeVar("_T")
 _I = TypeVar("_I")
@@ -38,9 +39,6 @@ Parameters: TypeAlias = Sequence[Any] | Mapping[str, Any]
 # whether to go on.
 _STEPS = 50_000
 _LONGEST_PAUSE = 0.05
-OPERATIONS = {True: "do", False: "view"}
-"""Whether it writes, to what it is called."""
-
 _ENDS = re.compile(
     r"\s*(?:BEGIN|COMMIT|END|ROLLBACK(?!\s+(?:TRANSACTION\s+)?TO\b))\b", re.IGNORECASE
 )
@@ -54,12 +52,11 @@ class Transaction:
     transaction is never committed.
     """
 
-    def __init__(self, link: Link, control: Control, database: Database) -> None:
+    def __init__(self, link: Link, control: Control, path: str) -> None:
         self._link = link
         self._control = control
-        self._database = database
-        self._operation = OPERATIONS[link.writes]
-        self._cursors: set[sqlite3.Cursor] = set()
+        self._path = path
+        self._open: set[sqlite3.Cursor] = set()
         self._ended = False
         self._busy: Exception | None = None
         self._broken = False
@@ -71,63 +68,79 @@ class Transaction:
 
     def check(self) -> None:
         """Raise if the deadline has passed or the task was cancelled; for long work in between."""
-        with placed(self._database, self._operation):
-            self._control.check()
+        self._control.check()
 
     def execute(self, sql: str, parameters: Parameters = ()) -> int:
         """Run one statement; the number of rows it changed."""
-        with self._statement(sql) as cursor:
+        cursor = self._cursor(sql)
+        try:
             cursor.execute(sql, parameters)
             return max(cursor.rowcount, 0)
+        except FAILURES as exc:
+            raise self._error(exc) from exc
+        finally:
+            cursor.close()
 
     def execute_many(self, sql: str, rows: Iterable[Parameters]) -> int:
         """Run one statement for each of `rows`; the number of rows changed."""
-        with self._statement(sql) as cursor:
+        cursor = self._cursor(sql)
+        try:
             cursor.executemany(sql, rows)
             return max(cursor.rowcount, 0)
+        except FAILURES as exc:
+            raise self._error(exc) from exc
+        finally:
+            cursor.close()
 
     def query(self, sql: str, parameters: Parameters = ()) -> Iterator[Row]:
         """Run one statement; its rows, brought as they are asked for."""
-        with self._statement(sql, close=False) as cursor:
+        cursor = self._cursor(sql)
+        try:
             cursor.execute(sql, parameters)
+        except FAILURES as exc:
+            cursor.close()
+            raise self._error(exc) from exc
+        except BaseException:
+            cursor.close()
+            raise
+        self._open.add(cursor)
         return self._rows(cursor)
 
     def query_one(self, sql: str, parameters: Parameters = ()) -> Row | None:
         """The first row of one statement, or None."""
-        with self._statement(sql) as cursor:
+        cursor = self._cursor(sql)
+        try:
             row: Row | None = cursor.execute(sql, parameters).fetchone()
             return row
+        except FAILURES as exc:
+            raise self._error(exc) from exc
+        finally:
+            cursor.close()
 
     def _rows(self, cursor: sqlite3.Cursor) -> Iterator[Row]:
         try:
             while True:
                 self._check_usable()
-                with self._mapped():
+                try:
                     row: Row | None = cursor.fetchone()
+                except FAILURES as exc:
+                    raise self._error(exc) from exc
                 if row is None:
                     return
                 yield row
         finally:
             if not self._ended:
-                self._close(cursor)
+                self._open.discard(cursor)
+                cursor.close()
 
-    @contextmanager
-    def _statement(self, sql: str, *, close: bool = True) -> Iterator[sqlite3.Cursor]:
+    def _cursor(self, sql: str) -> sqlite3.Cursor:
         self._check_usable()
-        with placed(self._database, self._operation):
-            self._control.check()
-            if _ENDS.match(sql):
-                raise ErrBadRequest(f"fn ends it by returning or raising, not by {sql!r}")
-        cursor = self._connection.cursor()
-        self._cursors.add(cursor)
-        try:
-            with self._mapped():
-                yield cursor
-        except BaseException:
-            self._close(cursor)
-            raise
-        if close:
-            self._close(cursor)
+        self._control.check()
+        if _ENDS.match(sql):
+            raise self._control.place(
+                ErrBadRequest(f"fn ends it by returning or raising, not by {sql!r}")
+            )
+        return self._connection.cursor()
 
     def _check_usable(self) -> None:
         if self._ended or self._link.pid != os.getpid():
@@ -137,46 +150,42 @@ class Transaction:
             reason = "SQLite undid the transaction when a statement failed"
         else:
             return
-        with placed(self._database, self._operation):
-            raise ErrClosed(reason)
+        raise self._control.place(ErrClosed(reason))
 
-    def _close(self, cursor: sqlite3.Cursor) -> None:
-        self._cursors.discard(cursor)
-        cursor.close()
-
-    @contextmanager
-    def _mapped(self, committing: bool = False) -> Iterator[None]:
-        with placed(self._database, self._operation):
-            try:
-                yield
-            except FAILURES as exc:
-                if is_busy(exc):
-                    self._busy = exc
-                if is_interrupt(exc):
-                    self._control.check()
-                error = error_of(exc, self._database.path, committing=committing)
-                self._broken = isinstance(error, ErrIO | ErrIntegrity | ErrOutcomeUnknown)
-                raise error from exc
+    def _error(self, exc: Exception, *, committing: bool = False) -> StorageError:
+        """The error for one of `FAILURES`; raises what interrupted a statement."""
+        if is_busy(exc):
+            self._busy = exc
+        if is_interrupt(exc):
+            self._control.check()
+        error = error_of(exc, self._path, committing=committing)
+        self._broken |= isinstance(error, ErrIO | ErrIntegrity | ErrOutcomeUnknown)
+        return self._control.place(error)
 
     def _begin(self) -> None:
-        with self._mapped():
+        try:
             self._connection = self._link.open()
-        watch = self._control.watch()
-        next(watch)
-        self._connection.set_progress_handler(watch.__next__, _STEPS)
-        self._control.works_on(self._connection)
-        with self._mapped():
+            watch = self._control.watch()
+            next(watch)
+            self._connection.set_progress_handler(watch.__next__, _STEPS)
+            self._control.works_on(self._connection)
             # A reader that began as such could not become a writer when it must.
             self._connection.execute("BEGIN IMMEDIATE" if self._link.writes else "BEGIN").close()
+        except FAILURES as exc:
+            raise self._error(exc) from exc
+        except ErrUnsupported as exc:
+            raise self._control.place(exc)
 
     def _commit(self) -> None:
         self._check_usable()
-        self.check()
+        self._control.check()
         if self._busy is not None:
             raise self._busy  # `fn` passed over it
         self._close_cursors()  # an open one would keep the file's old state alive
-        with self._mapped(committing=True):
+        try:
             self._connection.commit()
+        except FAILURES as exc:
+            raise self._error(exc, committing=True) from exc
 
     def _end(self) -> None:
         """Whatever happened: nothing of the transaction is left on the connection."""
@@ -195,8 +204,8 @@ class Transaction:
             self._link.close()
 
     def _close_cursors(self) -> None:
-        while self._cursors:
-            self._cursors.pop().close()
+        while self._open:
+            self._open.pop().close()
 
 
 class Database:
@@ -225,6 +234,8 @@ class Database:
         if readers < 1:
             raise ErrBadRequest(f"readers is {readers}; it is at least 1")
         self.path = os.path.abspath(os.fspath(path))
+        self.url = f"sqlite:{self.path}"
+        """What errors say of where they happened."""
         self._patience = patience
         self.options: dict[str, Any] = {
             "readers": readers,
@@ -233,11 +244,6 @@ class Database:
         }
         self._pool = Pool(self.path, readers=readers, durable=durable)
 
-    @property
-    def url(self) -> str:
-        """What errors say of where they happened."""
-        return f"sqlite:{self.path}"
-
     def do(self, fn: Callable[[Transaction], _T], *, timeout: float | None = None) -> _T:
         """Run `fn` in one transaction that may write; what it returns, once that is committed.
 
@@ -245,11 +251,11 @@ class Database:
         it is done again, within `timeout` seconds: `fn` may run more than once,
         and should do nothing but its transaction.
         """
-        return self._run(fn, Control(timeout), writes=True)
+        return self._run(fn, Control(timeout, "do", self.url), writes=True)
 
     def view(self, fn: Callable[[Transaction], _T], *, timeout: float | None = None) -> _T:
         """Run `fn` in one transaction that only reads: one state, beside any that write."""
-        return self._run(fn, Control(timeout), writes=False)
+        return self._run(fn, Control(timeout, "view", self.url), writes=False)
 
     def fed(
         self,
@@ -276,32 +282,27 @@ class Database:
         return partial(Database, **self.options), (self.path,)
 
     def _run(self, fn: Callable[[Transaction], _T], control: Control, *, writes: bool) -> _T:
-        operation = OPERATIONS[writes]
-        with self._linked(control, writes) as link:
+        try:
+            link = self._pool.take(writes=writes, left=control.left)
+            if link is None:
+                raise ErrTimeout("other transactions of this process took too long")
+        except StorageError as exc:
+            raise control.place(exc)
+        try:
             began = time.monotonic()
             tries = 0
             while True:
-                with placed(self, operation):
-                    control.check()
+                control.check()
                 try:
                     return self._once(fn, control, link)
                 except _Busy as busy:
                     tries += 1
-                    with placed(self, operation):
-                        self._pause(control, time.monotonic() - began, tries, busy.cause)
-
-    @contextmanager
-    def _linked(self, control: Control, writes: bool) -> Iterator[Link]:
-        operation = OPERATIONS[writes]
-        with ExitStack() as stack:
-            with placed(self, operation):
-                link = stack.enter_context(self._pool.link(writes=writes, left=control.left))
-                if link is None:
-                    raise ErrTimeout("other transactions of this process took too long")
-            yield link
+                    self._pause(control, time.monotonic() - began, tries, busy.cause)
+        finally:
+            self._pool.give_back(link)
 
     def _once(self, fn: Callable[[Transaction], _T], control: Control, link: Link) -> _T:
-        tx = Transaction(link, control, self)
+        tx = Transaction(link, control, self.path)
         try:
             tx._begin()
             result = fn(tx)
@@ -324,9 +325,9 @@ class Database:
         pause = random.uniform(0, min(0.001 * 2 ** min(tries, 10), _LONGEST_PAUSE))
         if control.left is None:
             if waited > self._patience:
-                raise ErrUnavailable(message) from cause
+                raise control.place(ErrUnavailable(message)) from cause
         elif control.left <= pause:
-            raise ErrTimeout(message) from cause
+            raise control.place(ErrTimeout(message)) from cause
         control.pause(pause)
 
 

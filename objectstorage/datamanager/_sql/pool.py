@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from objectstorage import _fork
 from objectstorage.errors import ErrBadRequest, ErrClosed, ErrUnsupported
@@ -95,25 +93,15 @@ class Pool:
         self._idle = list(self._links)
         self._threads: dict[Link, int] = {}
 
-    @contextmanager
-    def link(self, *, writes: bool, left: float | None) -> Iterator[Link | None]:
-        """A link for the block, waited for at most `left` seconds; None if that was too short."""
-        link = self._take(writes, left)
-        try:
-            yield link
-        finally:
-            if link is not None and link.pid == os.getpid():
-                self._give_back(link)
-
-    def _take(self, writes: bool, left: float | None) -> Link | None:
+    def take(self, *, writes: bool, left: float | None) -> Link | None:
+        """A link to use and give back, waited for at most `left` seconds; None if in vain."""
         with self._changed:
             self._check(writes)
-            if not self._changed.wait_for(lambda: self._free(writes) or self._closed, left):
-                return None
-            if self._closed:
-                raise ErrClosed("the database is closed")
-            link = self._free(writes)
-            assert link is not None
+            while (link := self._free(writes)) is None:
+                if not self._changed.wait_for(lambda: self._free(writes) or self._closed, left):
+                    return None
+                if self._closed:
+                    raise ErrClosed("the database is closed")
             self._idle.remove(link)
             self._threads[link] = threading.get_ident()
             return link
@@ -127,13 +115,18 @@ class Pool:
 
     def _free(self, writes: bool) -> Link | None:
         # the last one that came back: its pages are the warmest
-        return next((link for link in reversed(self._idle) if link.writes == writes), None)
+        for link in reversed(self._idle):
+            if link.writes == writes:
+                return link
+        return None
 
-    def _give_back(self, link: Link) -> None:
-        with self._changed:
-            del self._threads[link]
-            self._idle.append(link)
-            self._changed.notify_all()
+    def give_back(self, link: Link) -> None:
+        """Let others use it; one of the process before a fork is of no use."""
+        if link.pid == os.getpid():
+            with self._changed:
+                del self._threads[link]
+                self._idle.append(link)
+                self._changed.notify_all()
 
     def close(self) -> None:
         """Wait for what is under way, then close; once is enough."""
