@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -41,6 +42,7 @@ __all__ = [
     "pack_status",
     "pack_types",
     "payload_key",
+    "random_id",
     "slot_key",
     "status_key",
     "tag_of",
@@ -78,6 +80,11 @@ def unpack(data: bytes, key: str) -> Any:
     if hashlib.sha256(text).hexdigest().encode() != front[1]:
         raise ErrIntegrity("the checksum differs", key=key)
     return json.loads(text)
+
+
+def random_id() -> str:
+    """A name nobody else has."""
+    return os.urandom(16).hex()
 
 
 def slot_key(seq: int) -> str:

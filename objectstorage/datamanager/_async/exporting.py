@@ -10,6 +10,7 @@ import base64
 import binascii
 import hashlib
 import json
+import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -20,9 +21,11 @@ from objectstorage.datamanager._async.snapshot import AsyncSnapshot
 from objectstorage.datamanager.limits import Limits
 from objectstorage.datamanager.model import Entry, check_id, check_type
 from objectstorage.datamanager.records import Types, import_tag
-from objectstorage.errors import ErrBadRequest
+from objectstorage.errors import ErrBadRequest, StorageError
 
 __all__ = ["AsyncImporter", "exported"]
+
+_log = logging.getLogger("objectstorage")
 
 _WHAT = "objectstorage data export"
 _CHUNK = 256 * 1024
@@ -97,17 +100,20 @@ class AsyncImporter:
         """The files, and how many entries they have; `ErrBadRequest` and no files if it is bad."""
         try:
             count = await self._read(source)
-        except BaseException:
+        except StorageError:
             await self.discard()
             raise
         return {type: tuple(writer.refs) for type, writer in self._writers.items()}, count
 
     async def discard(self) -> None:
-        """Delete the files again."""
-        for writer in self._writers.values():
-            for ref in writer.refs:
-                await self._log.delete(ref.name + ".data")
-                await self._log.delete(ref.name + ".index")
+        """Delete the files again; what is left of them, the sweep takes."""
+        try:
+            for writer in self._writers.values():
+                for ref in writer.refs:
+                    await self._log.delete(ref.name + ".data")
+                    await self._log.delete(ref.name + ".index")
+        except StorageError as exc:
+            _log.info("files of an import that failed are left: %s", exc)
 
     async def _read(self, source: AsyncData) -> int:
         digest = hashlib.sha256()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 
 from objectstorage.aio.storage import AsyncStorage
 from objectstorage.datamanager.frames import unpack_actions
@@ -50,16 +51,15 @@ class AsyncLog:
     without proven conditional writes will do.
     """
 
-    def __init__(self, store: AsyncStorage, single_writer: bool, inline: int) -> None:
+    def __init__(
+        self, store: AsyncStorage, single_writer: bool, inline: int, new_id: Callable[[], str]
+    ) -> None:
         self.store = store
         self._inline = inline
+        self.new_id = new_id
         self._single_writer = single_writer
         self._conditional: bool | None = None  # None: not asked yet
         self._store_id: str | None = None
-
-    def new_id(self) -> str:
-        """A name nobody else has."""
-        return os.urandom(16).hex()
 
     async def get(self, key: str) -> Fetched | None:
         """The whole object, None if there is none."""

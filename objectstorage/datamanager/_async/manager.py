@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Self
 
 from objectstorage.aio.storage import AsyncData, AsyncStorage
@@ -30,7 +30,7 @@ from objectstorage.datamanager.model import (
     check_type,
 )
 from objectstorage.datamanager.proposal import Proposal
-from objectstorage.datamanager.records import Control, slot_key
+from objectstorage.datamanager.records import Control, random_id, slot_key
 from objectstorage.errors import (
     ErrBadRequest,
     ErrCompacted,
@@ -52,15 +52,21 @@ class AsyncDataManager:
     conditional writes are not proven; without it such a store is refused
     (`ErrUnsupported`) by the first write. No I/O until used. Safe across threads
     and processes; the store is not closed with it. Every object lies in `store`
-    itself: give it a part of one by `objectstorage.wrappers`.
+    itself: give it a part of one by `objectstorage.wrappers`. `new_id` makes names
+    that nobody else has, for whoever must know them beforehand: a simulation.
     """
 
     def __init__(
-        self, store: AsyncStorage, *, single_writer: bool = False, limits: Limits = DEFAULTS
+        self,
+        store: AsyncStorage,
+        *,
+        single_writer: bool = False,
+        limits: Limits = DEFAULTS,
+        new_id: Callable[[], str] = random_id,
     ) -> None:
         self._store = store
         self._limits = limits
-        self._log = AsyncLog(store, single_writer, limits.inline_bytes)
+        self._log = AsyncLog(store, single_writer, limits.inline_bytes, new_id)
         self._tail = AsyncTail(self._log, limits.checkpoint_bytes, limits.checkpoint_commits)
         self._files = AsyncFiles(store)
         self._committer = AsyncCommitter(self._log, self._tail)

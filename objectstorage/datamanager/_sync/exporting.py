@@ -13,6 +13,7 @@ import base64
 import binascii
 import hashlib
 import json
+import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,10 +23,12 @@ from objectstorage.datamanager._sync.snapshot import Snapshot
 from objectstorage.datamanager.limits import Limits
 from objectstorage.datamanager.model import Entry, check_id, check_type
 from objectstorage.datamanager.records import Types, import_tag
-from objectstorage.errors import ErrBadRequest
+from objectstorage.errors import ErrBadRequest, StorageError
 from objectstorage.storage import Data
 
 __all__ = ["Importer", "exported"]
+
+_log = logging.getLogger("objectstorage")
 
 _WHAT = "objectstorage data export"
 _CHUNK = 256 * 1024
@@ -100,17 +103,20 @@ class Importer:
         """The files, and how many entries they have; `ErrBadRequest` and no files if it is bad."""
         try:
             count = self._read(source)
-        except BaseException:
+        except StorageError:
             self.discard()
             raise
         return {type: tuple(writer.refs) for type, writer in self._writers.items()}, count
 
     def discard(self) -> None:
-        """Delete the files again."""
-        for writer in self._writers.values():
-            for ref in writer.refs:
-                self._log.delete(ref.name + ".data")
-                self._log.delete(ref.name + ".index")
+        """Delete the files again; what is left of them, the sweep takes."""
+        try:
+            for writer in self._writers.values():
+                for ref in writer.refs:
+                    self._log.delete(ref.name + ".data")
+                    self._log.delete(ref.name + ".index")
+        except StorageError as exc:
+            _log.info("files of an import that failed are left: %s", exc)
 
     def _read(self, source: Data) -> int:
         digest = hashlib.sha256()

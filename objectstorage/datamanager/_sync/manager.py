@@ -7,7 +7,7 @@ change that one.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Self
 
 from objectstorage.datamanager._sync.checkpoint import Checkpointer
@@ -33,7 +33,7 @@ from objectstorage.datamanager.model import (
     check_type,
 )
 from objectstorage.datamanager.proposal import Proposal
-from objectstorage.datamanager.records import Control, slot_key
+from objectstorage.datamanager.records import Control, random_id, slot_key
 from objectstorage.errors import (
     ErrBadRequest,
     ErrCompacted,
@@ -56,15 +56,21 @@ class DataManager:
     conditional writes are not proven; without it such a store is refused
     (`ErrUnsupported`) by the first write. No I/O until used. Safe across threads
     and processes; the store is not closed with it. Every object lies in `store`
-    itself: give it a part of one by `objectstorage.wrappers`.
+    itself: give it a part of one by `objectstorage.wrappers`. `new_id` makes names
+    that nobody else has, for whoever must know them beforehand: a simulation.
     """
 
     def __init__(
-        self, store: Storage, *, single_writer: bool = False, limits: Limits = DEFAULTS
+        self,
+        store: Storage,
+        *,
+        single_writer: bool = False,
+        limits: Limits = DEFAULTS,
+        new_id: Callable[[], str] = random_id,
     ) -> None:
         self._store = store
         self._limits = limits
-        self._log = Log(store, single_writer, limits.inline_bytes)
+        self._log = Log(store, single_writer, limits.inline_bytes, new_id)
         self._tail = Tail(self._log, limits.checkpoint_bytes, limits.checkpoint_commits)
         self._files = Files(store)
         self._committer = Committer(self._log, self._tail)
