@@ -238,7 +238,7 @@ class AsyncDataManager:
 
     async def check_import(self, source: AsyncData) -> int:
         """How many entries an export has; `ErrBadRequest` as from `import_`. Nothing is written."""
-        nowhere = AsyncLog(AsyncDryRunStorage(self._store, _forget), True, 0)
+        nowhere = AsyncLog(AsyncDryRunStorage(self._store, _forget), True, 0, random_id)
         _, entries = await AsyncImporter(nowhere, self._limits, 0, 1).run(source)
         return entries
 

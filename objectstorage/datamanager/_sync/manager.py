@@ -242,7 +242,7 @@ class DataManager:
 
     def check_import(self, source: Data) -> int:
         """How many entries an export has; `ErrBadRequest` as from `import_`. Nothing is written."""
-        nowhere = Log(DryRunStorage(self._store, _forget), True, 0)
+        nowhere = Log(DryRunStorage(self._store, _forget), True, 0, random_id)
         _, entries = Importer(nowhere, self._limits, 0, 1).run(source)
         return entries
 
