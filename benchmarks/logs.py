@@ -12,7 +12,6 @@ import asyncio
 import hashlib
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -21,6 +20,7 @@ import threading
 import time
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import urlencode
 
 LINE = "{:019d} {:06d} " + "x" * 72 + "\n"
 
@@ -28,6 +28,7 @@ LINE = "{:019d} {:06d} " + "x" * 72 + "\n"
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.logs", description=__doc__)
     parser.add_argument("--store", help="a URL; a fresh directory without it")
+    parser.add_argument("--seaweedfs", action="store_true", help="a server of its own, S3")
     parser.add_argument("--followers", type=int, default=200, help="of one log")
     parser.add_argument("--writers", type=int, default=20, help="each of a log of its own")
     parser.add_argument("--lines", type=int, default=10, help="a second and writer")
@@ -174,8 +175,21 @@ def main(argv: list[str] | None = None) -> int:
     if options.role == "write":
         write(options.store, options)
         return 0
-    folder = tempfile.mkdtemp()
-    url = options.store or f"posix://{folder}"
+    with tempfile.TemporaryDirectory() as folder:
+        if not options.seaweedfs:
+            return run(options, options.store or f"posix://{folder}")
+    from objectstorage.testing.servers import seaweedfs
+
+    with seaweedfs() as server:
+        server.open(create_bucket=True).put("made", b"")
+        os.environ["AWS_ACCESS_KEY_ID"] = server.access_key
+        os.environ["AWS_SECRET_ACCESS_KEY"] = server.secret_key
+        query = urlencode({"endpoint": server.endpoint, "region": server.region})
+        return run(options, f"{server.fresh_url()}?{query}")
+
+
+def run(options: argparse.Namespace, url: str) -> int:
+    """Start the processes, measure, print."""
     command = [sys.executable, "-m", "benchmarks.logs", "--store", url]
     sizes = [f"--{name}={getattr(options, name)}" for name in ("writers", "lines", "seconds")]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
@@ -189,7 +203,6 @@ def main(argv: list[str] | None = None) -> int:
         finally:
             server.terminate()
             writers.terminate()
-            shutil.rmtree(folder)
     if options.json:
         print(json.dumps(result))
     else:

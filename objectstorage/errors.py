@@ -275,7 +275,7 @@ class ErrCompacted(StorageError):
 
 
 class ErrConflict(StorageError):
-    """A hierarchical store can't hold both `a` and `a/b`."""
+    """What is there forbids it: `a` beside `a/b` on a hierarchical store, a finished log."""
 
     http_status = 409
 

@@ -131,6 +131,33 @@ def test_a_deletion_that_dies_anywhere_leaves_no_half_of_a_log() -> None:
         assert b"".join(reader.follow()) == b"new"
 
 
+WRITE = """
+import sys
+from objectstorage.logs import LogWriter, archive
+from objectstorage.posix import PosixStorage
+
+store = PosixStorage(sys.argv[1])
+with LogWriter(store, "a", flush_bytes=500, flush_seconds=0.01) as writer:
+    sys.stdin.readline()
+    for i in range(2000):
+        writer.write(b"line %d\\n" % i)
+archive(store, "a")
+"""
+
+
+def test_a_log_of_another_process_is_followed_across_its_archiving(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WRITE, str(tmp_path)]
+    store = PosixStorage(tmp_path)
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
+        while not store.exists("a/=log"):
+            assert process.poll() is None
+        follower = logs.LogReader(store, "a").follow()
+        process.communicate(b"go\n")
+        assert b"".join(follower) == b"".join(b"line %d\n" % i for i in range(2000))
+    assert process.returncode == 0
+    assert [key.partition("-")[2] for key in (info.key for info in store.list())] == ["all", ""]
+
+
 WRITE_AND_DIE = """
 import os, signal, sys
 from objectstorage.logs import LogWriter

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import errno
 import logging
 import socket
 import ssl
@@ -24,9 +25,14 @@ from both_faces import STORES, Face, fresh_place
 from http_server import running, serving
 
 from objectstorage import errors, logs, open_storage
+from objectstorage.aio.local import ThreadedStorage
 from objectstorage.client import Client
 from objectstorage.client.aio import AsyncClient
-from objectstorage.errors import ErrFromRemote, ErrUnavailable
+from objectstorage.errors import ErrFromRemote, ErrIO, ErrUnavailable
+from objectstorage.memory import MemoryStorage
+from objectstorage.services.caches import caches_routes
+from objectstorage.services.streams import StreamedResponse
+from objectstorage.services.wire import application
 from objectstorage.wrappers import PrefixStorage
 
 NEVER = 1e6  # seconds
@@ -286,6 +292,29 @@ def test_a_server_that_ends_breaks_the_connection_off(served: Any, face: str) ->
     kit.close()
 
 
+def test_a_server_is_given_little_at_a_time() -> None:
+    """It copies what it is sent before it waits for the client: for each of many slow ones."""
+    sizes: list[int] = []
+
+    async def chunks() -> Any:
+        yield b"x" * 300_000
+        yield b"y"
+
+    async def run() -> None:
+        async def receive() -> Any:
+            await asyncio.Event().wait()
+
+        async def send(message: Any) -> None:
+            sizes.append(len(message.get("body", b"")))
+
+        source = chunks()
+        await StreamedResponse(source, source.aclose, {}, "text/plain")({}, receive, send)
+
+    asyncio.run(run())
+    assert sum(sizes) == 300_001
+    assert max(sizes) == 65_536
+
+
 @pytest.mark.parametrize("store", ["memory", "posix"])
 def test_200_followers_and_20_writers(store: str, request: pytest.FixtureRequest) -> None:
     """Every follower gets every byte, wherever it begins; one log is followed by most."""
@@ -422,6 +451,23 @@ def test_an_upload_that_breaks_off_saves_nothing(memory: Kit, caplog: Any) -> No
     assert memory.client.caches.page("g").value.items == []
     with open_storage(memory.store.url.partition(" ")[0]) as store:
         assert list(store.list("caches/")) == []
+
+
+class Full(MemoryStorage):
+    """Takes a piece of what it is given, and fails."""
+
+    def put(self, key: str, data: Any, **options: Any) -> Any:
+        next(iter(data))
+        raise ErrIO("the disk is full: /var/secret", errno=errno.ENOSPC).at(storage=self.url)
+
+
+def test_a_store_that_fails_amid_an_upload(plain: httpx.Client, caplog: Any) -> None:
+    app = application(caches_routes(ThreadedStorage(Full())))
+    with running(app) as address:
+        response = plain.put(f"{address}/caches?group=g&key=k", content=b"x" * 10_000_000)
+    assert response.status_code == 500
+    assert response.json() == {"code": "io", "message": "internal server error", "details": {}}
+    assert "the disk is full: /var/secret" in caplog.text
 
 
 # -- the client --------------------------------------------------------------------

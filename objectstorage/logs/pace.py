@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["Pace"]
 
 FIRST = 0.02
-LONGEST = 0.4
+LONGEST = 0.25
 
 
 class Pace:

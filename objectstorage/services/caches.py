@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import quote
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
@@ -74,11 +75,18 @@ async def _put(store: AsyncCacheStore, request: Request) -> Response:
             size=None if length is None else int(length),
         )
     except Exception:
-        # A client that is still sending would find the connection broken, not the reply.
-        async for _ in body:
-            pass
+        await _drain(body)
         raise
     return JSONResponse(_json(info), 201)
+
+
+async def _drain(body: AsyncIterator[bytes]) -> None:
+    # A client that is still sending would find the connection broken, not the reply.
+    try:
+        async for _ in body:
+            pass
+    except (ClientDisconnect, RuntimeError):
+        pass  # it went away; or the store stopped in the middle of a read
 
 
 async def _delete(store: AsyncCacheStore, request: Request) -> Response:

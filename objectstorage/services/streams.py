@@ -12,6 +12,10 @@ from objectstorage.errors import ErrBadRequest
 
 __all__ = ["StreamedResponse", "count_of", "flag_of", "head_response"]
 
+# What a server may hold for one slow client, beyond what its sockets do: it copies
+# what it is sent, and only then waits.
+PIECE = 64 * 1024
+
 # A proxy that collects or compresses would keep a follower waiting.
 UNBUFFERED = {
     "cache-control": "no-cache, no-transform",
@@ -60,7 +64,9 @@ class StreamedResponse(Response):
         # Some servers hold the head back until there is a body.
         await send({"type": "http.response.body", "body": b"", "more_body": True})
         async for chunk in self._chunks:
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            for start in range(0, len(chunk), PIECE):
+                piece = chunk[start : start + PIECE] if len(chunk) > PIECE else chunk
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
