@@ -171,6 +171,10 @@ def absolute(root: str | os.PathLike[str]) -> str:
         raise ErrInvalidURL("posix: names no directory; write posix:///path, or posix:. for this")
     if "\0" in path:
         raise ErrInvalidURL("a directory's name contains no NUL")
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError as exc:
+        raise ErrInvalidURL("a directory's name contains no lone surrogate") from exc
     return os.path.abspath(path)
 
 

@@ -132,7 +132,7 @@ def parse_number(
     """An option's value as a number of `kind` within bounds."""
     try:
         number = kind(value)
-    except (TypeError, ValueError) as exc:
+    except (TypeError, ValueError, OverflowError) as exc:
         raise ErrInvalidURL(f"the option {name!r} is a number, not {value!r}") from exc
     # written so that NaN fails too
     if not least <= number <= most:

@@ -298,7 +298,10 @@ class ReplyBody:
         if most is not None and length > most:
             raise MalformedReply(f"the body exceeds {most} bytes")
         # A BytesIO hands its buffer over without copying it, once no view of it is left.
-        buffer = io.BytesIO(bytes(length if into is None else 0))
+        try:
+            buffer = io.BytesIO(bytes(length if into is None else 0))
+        except (MemoryError, OverflowError) as exc:
+            raise MalformedReply(f"no memory holds the {length} bytes of the body") from exc
         with buffer.getbuffer() if into is None else into[:length] as view:
             at = 0
             while at < length:
