@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import os
+import random
 import signal
 import threading
 from array import array
@@ -10,7 +13,14 @@ from dataclasses import replace
 
 import pytest
 
-from objectstorage import ErrBadRequest, ErrConflict, ErrIntegrity, ErrUnavailable, open_storage
+from objectstorage import (
+    ErrBadRequest,
+    ErrConflict,
+    ErrIntegrity,
+    ErrUnavailable,
+    ErrUnsupported,
+    open_storage,
+)
 from objectstorage.bench import (
     LAYERS,
     WORKLOADS,
@@ -19,16 +29,20 @@ from objectstorage.bench import (
     layer_target,
     load,
     run,
+    stats,
     storage_target,
 )
 from objectstorage.bench.compare import Side, compare, differences, verdict
 from objectstorage.bench.driver import Pace, Record, drive_threads
+from objectstorage.bench.overhead import overhead_lines, overhead_table, overheads
 from objectstorage.bench.results import Result
 from objectstorage.bench.runner import new_report
 from objectstorage.bench.stats import Ratio, median, per_second, percentiles, ratio
 from objectstorage.bench.targets import Target
 from objectstorage.bench.tasks import TaskDriver
 from objectstorage.bench.workloads import Moved, Operation, Site
+
+_NOT_RAW = {"delete-bulk", "contention", "copy", "list-level"}
 
 
 def small(**options):
@@ -85,18 +99,32 @@ class TestStats:
             for paired in (False, True):
                 assert ratio(samples, samples, paired=paired) == Ratio(1.0, 1.0, 1.0)
 
-    def test_few_repeats_have_no_interval(self):
-        assert ratio([1.0, 1.1], [3.0, 3.1], paired=False)[1:] == (0.0, float("inf"))
+    @pytest.mark.parametrize("repeats", [1, 2, 5])
+    def test_few_repeats_have_no_interval(self, repeats):
+        a, b = [1.0 + n / 10 for n in range(repeats)], [3.0] * repeats
+        assert ratio(a, b, paired=False)[1:] == (0.0, float("inf"))
+
+    @pytest.mark.parametrize("repeats", [6, 7, 12])
+    @pytest.mark.parametrize("paired", [False, True])
+    def test_the_interval_holds_as_often_as_it_says(self, repeats, paired, monkeypatch):
+        monkeypatch.setattr(stats, "_RESAMPLES", 300)
+        rng = random.Random(7)
+
+        def noisy(value):
+            return [value * math.exp(rng.gauss(0, 0.05)) for _ in range(repeats)]
+
+        found = [ratio(noisy(1.0), noisy(1.1), paired=paired) for _ in range(200)]
+        assert sum(r.low <= 1.1 <= r.high for r in found) >= 0.93 * len(found)
 
     def test_pairs_cancel_a_common_mood(self):
-        a = [100.0, 50.0, 200.0, 25.0, 160.0]
+        a = [100.0, 50.0, 200.0, 25.0, 160.0, 70.0]
         b = [2 * x for x in a]
         paired, loose = ratio(a, b, paired=True), ratio(a, b, paired=False)
         assert paired == Ratio(2.0, 2.0, 2.0)
         assert loose.low < 1.5 < 2.5 < loose.high
 
     def test_ratio_is_repeatable(self):
-        a, b = [10.0, 11.0, 12.0, 9.0], [14.0, 15.0, 13.0, 16.0]
+        a, b = [10.0, 11.0, 12.0, 9.0] * 2, [14.0, 15.0, 13.0, 16.0] * 2
         assert ratio(a, b, paired=False, seed=1) == ratio(a, b, paired=False, seed=1)
 
     @pytest.mark.parametrize(("a", "b"), [([], [1.0]), ([0.0], [1.0]), ([1.0], [-1.0])])
@@ -153,13 +181,16 @@ class TestRun:
     @pytest.mark.parametrize("workload", WORKLOADS)
     @pytest.mark.parametrize("concurrency", [1, 3])
     @pytest.mark.parametrize("face", LAYERS)
-    def test_every_workload_does_its_work_and_leaves_nothing(self, workload, concurrency, face):
-        store = open_storage("memory://")
+    def test_every_workload_does_its_work_and_leaves_nothing(
+        self, workload, concurrency, face, tmp_path
+    ):
+        store = open_storage(f"posix:{tmp_path}?durable=no" if face == "raw" else "memory://")
         store.put("mine", b"kept")
         config = small(workloads=(workload,), concurrency=(concurrency,), repeats=2)
         target = layer_target(store, face)
         report = run([target], config)
-        if face == "fsspec" and workload in ("delete-bulk", "contention"):
+        lacking = {"fsspec": {"delete-bulk", "contention"}, "raw": _NOT_RAW}
+        if workload in lacking.get(face, ()):
             assert [bool(result.skipped) for result in report.results] == [True]
             return
         assert [result.repeat for result in report.results] == [0, 1]
@@ -170,6 +201,8 @@ class TestRun:
             assert result.latency["all"]["min"] <= result.latency["all"]["p50"]
         assert keys(store) == ["mine"]
         assert store.get("mine") == b"kept"
+        if face == "raw":
+            assert sorted(os.listdir(tmp_path)) == [".objectstorage", "mine"]
         target.close()
 
     def test_a_duration_ends_the_run(self):
@@ -189,6 +222,16 @@ class TestRun:
         targets = [storage_target(open_storage("memory://"), layer=name) for name in "AB"]
         report = run(targets, small(workloads=("stat",), repeats=3))
         assert [result.layer for result in report.results] == list("ABABAB")
+
+    def test_repeats_are_spread_over_the_run(self):
+        config = small(workloads=("stat", "get"), repeats=2)
+        found = run([storage_target(open_storage("memory://"))], config).results
+        assert [(result.workload, result.repeat) for result in found] == [
+            ("stat", 0),
+            ("get", 0),
+            ("stat", 1),
+            ("get", 1),
+        ]
 
     def test_contention_counts_exactly_and_reports_its_retries(self):
         store = open_storage("memory://")
@@ -430,8 +473,8 @@ class TestTasks:
         target.close()
 
     def test_an_unknown_layer_is_refused(self):
-        with pytest.raises(ErrBadRequest, match="no layer 'raw'"):
-            layer_target(open_storage("memory://"), "raw")
+        with pytest.raises(ErrBadRequest, match="no layer 'cooked'"):
+            layer_target(open_storage("memory://"), "cooked")
 
 
 def made(throughputs, *, layer="sync", run_id="r", workload="get", **facts):
@@ -459,15 +502,15 @@ class TestCompare:
     @pytest.mark.parametrize(
         ("b", "says"),
         [
-            ([200.0, 210.0, 190.0, 205.0, 195.0], "faster"),
-            ([50.0, 52.0, 49.0, 51.0, 48.0], "slower"),
-            ([100.0, 101.0, 99.0, 100.5, 99.5], "same"),
-            ([40.0, 300.0, 90.0, 110.0, 20.0], "inconclusive"),
+            ([200.0, 210.0, 190.0, 205.0, 195.0, 199.0], "faster"),
+            ([50.0, 52.0, 49.0, 51.0, 48.0, 50.5], "slower"),
+            ([100.0, 101.0, 99.0, 100.5, 99.5, 100.1], "same"),
+            ([40.0, 300.0, 90.0, 110.0, 20.0, 100.0], "inconclusive"),
         ],
     )
     @pytest.mark.parametrize("metric", ["throughput", "p50"])
     def test_verdicts_on_known_numbers(self, b, says, metric):
-        a = Side(made([100.0, 101.0, 99.0, 100.2, 99.8]), "sync")
+        a = Side(made([100.0, 101.0, 99.0, 100.2, 99.8, 100.1]), "sync")
         ((found,), alone) = compare(a, Side(made(b, run_id="other"), "sync"), metric=metric)
         assert (found.verdict, alone) == (says, [])
         assert found.speed.low <= found.speed.value <= found.speed.high
@@ -498,6 +541,42 @@ class TestCompare:
         side = Side(made([1.0]), "sync")
         with pytest.raises(ErrBadRequest, match="no metric"):
             compare(side, side, metric="beauty")
+
+
+class TestOverhead:
+    def both(self, base, other, **config):
+        report = made(base, layer="raw", **config)
+        report.stores["sync"] = report.stores["raw"]
+        report.results += made(other, layer="sync").results
+        return report
+
+    def test_it_is_the_ratio_of_the_times(self):
+        report = self.both([100.0, 50.0, 200.0] * 2, [80.0, 40.0, 160.0] * 2)
+        ((layer, _, time),) = overheads(report)
+        assert (layer, time) == ("sync", pytest.approx((1.25, 1.25, 1.25)))
+        assert overhead_lines(report) == ["sync takes 1.25× the time of raw"]
+        assert overhead_table(report).rows == [["get", "64 B", "1", "1.25×", "1.25–1.25"]]
+
+    def test_at_a_rate_it_goes_by_latency(self):
+        report = self.both([100.0] * 6, [100.0] * 6, rate=5.0)
+        for result in report.results:
+            if result.layer == "sync":
+                result.latency["all"]["p50"] *= 3
+        ((_, _, time),) = overheads(report)
+        assert time.value == pytest.approx(3.0)
+
+    def test_few_repeats_have_no_interval(self):
+        report = self.both([100.0], [50.0])
+        assert overhead_table(report).rows == [["get", "64 B", "1", "2.00×", "unknown"]]
+
+    def test_one_layer_has_none(self):
+        report = made([1.0])
+        assert (overheads(report), overhead_lines(report)) == ([], [])
+        assert overhead_table(report).rows == []
+
+    def test_what_lies_beneath_is_not_always_known(self):
+        with pytest.raises(ErrUnsupported, match="no layer raw"):
+            layer_target(open_storage("memory://"), "raw")
 
 
 class TestLines:

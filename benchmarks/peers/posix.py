@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from objectstorage.bench.raw import directory_target
 from objectstorage.bench.targets import Target, filesystem_target, storage_target
 
 __all__ = ["TARGETS", "make"]
@@ -31,78 +32,7 @@ def _ours(root: str, durable: bool) -> Target:
 
 
 def _bare(root: str, durable: bool) -> Target:
-    """What must be called at least, without confinement, metadata or an ETag."""
-    temporary = os.path.join(root, ".tmp")
-
-    def write(key: str, chunks: Iterable[bytes]) -> None:
-        path = os.path.join(root, key)
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        try:
-            for chunk in chunks:
-                os.write(fd, chunk)
-            if durable:
-                os.fsync(fd)
-        finally:
-            os.close(fd)
-        try:
-            os.rename(temporary, path)
-        except FileNotFoundError:
-            os.makedirs(os.path.dirname(path))
-            os.rename(temporary, path)
-        if durable:
-            fd = os.open(os.path.dirname(path), os.O_RDONLY)
-            os.fsync(fd)
-            os.close(fd)
-
-    def get(key: str) -> bytes:
-        fd = os.open(os.path.join(root, key), os.O_RDONLY)
-        data = os.read(fd, os.fstat(fd).st_size)
-        os.close(fd)
-        return data
-
-    def get_range(key: str, start: int, length: int) -> bytes:
-        fd = os.open(os.path.join(root, key), os.O_RDONLY)
-        data = os.pread(fd, length, start)
-        os.close(fd)
-        return data
-
-    def get_stream(key: str) -> Iterator[bytes]:
-        fd = os.open(os.path.join(root, key), os.O_RDONLY)
-        while data := os.read(fd, _CHUNK):
-            yield data
-        os.close(fd)
-
-    def find(prefix: str) -> Iterator[tuple[str, int]]:
-        folders = [os.path.join(root, prefix)]
-        while folders:
-            try:
-                entries = list(os.scandir(folders.pop()))
-            except FileNotFoundError:
-                return
-            for entry in entries:
-                if entry.is_dir():
-                    folders.append(entry.path)
-                else:
-                    yield entry.path, entry.stat().st_size
-
-    def delete(key: str) -> None:
-        try:
-            os.unlink(os.path.join(root, key))
-        except FileNotFoundError:
-            pass
-
-    return Target(
-        layer="os",
-        url=root,
-        put=lambda key, data: write(key, (data,)),
-        get=get,
-        get_range=get_range,
-        stat=lambda key: os.stat(os.path.join(root, key)),
-        list=find,
-        delete=delete,
-        put_stream=lambda key, chunks, size: write(key, chunks),
-        get_stream=get_stream,
-    )
+    return directory_target(root, url=root, durable=durable, layer="os")
 
 
 def _obstore(root: str, durable: bool) -> Target:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 from benchmarks.peers.goals import OURS
 from benchmarks.peers.posix import obstore_target, opendal_target
+from objectstorage.bench.raw import ChunkFile, minio_target
 from objectstorage.bench.targets import Target, filesystem_target, storage_target
 from objectstorage.testing.servers import S3Server
 
@@ -105,7 +105,7 @@ def _boto3(server: S3Server) -> Target:
         list=find,
         delete=lambda key: client.delete_object(Bucket=bucket, Key=key),
         put_stream=lambda key, chunks, size: client.upload_fileobj(
-            _File(chunks), bucket, key, Config=transfer
+            ChunkFile(chunks), bucket, key, Config=transfer
         ),
         get_stream=lambda key: client.get_object(Bucket=bucket, Key=key)["Body"].iter_chunks(
             _CHUNK
@@ -124,38 +124,7 @@ def _minio(server: S3Server) -> Target:
         region=server.region,
         secure=scheme == "https",
     )
-    bucket = server.bucket
-
-    def read(key: str, start: int = 0, length: int = 0) -> bytes:
-        reply = client.get_object(bucket, key, offset=start, length=length)
-        try:
-            return reply.read()
-        finally:
-            reply.close()
-            reply.release_conn()
-
-    def get_stream(key: str) -> Iterator[bytes]:
-        reply = client.get_object(bucket, key)
-        try:
-            yield from reply.stream(_CHUNK)
-        finally:
-            reply.close()
-            reply.release_conn()
-
-    return Target(
-        layer="minio",
-        url=server.endpoint,
-        put=lambda key, data: client.put_object(bucket, key, io.BytesIO(data), len(data)),
-        get=read,
-        get_range=read,
-        stat=lambda key: client.stat_object(bucket, key),
-        list=lambda prefix: client.list_objects(bucket, prefix, recursive=True),
-        delete=lambda key: client.remove_object(bucket, key),
-        put_stream=lambda key, chunks, size: client.put_object(
-            bucket, key, cast(BinaryIO, _File(chunks)), size, part_size=_PART
-        ),
-        get_stream=get_stream,
-    )
+    return minio_target(client, server.bucket, url=server.endpoint, layer="minio")
 
 
 def _s3fs(server: S3Server) -> Target:
@@ -171,30 +140,6 @@ def _s3fs(server: S3Server) -> Target:
     return filesystem_target(
         filesystem, layer="s3fs", url=server.endpoint, root=f"{server.bucket}/"
     )
-
-
-class _File(io.RawIOBase):
-    """Chunks as a file to read from, for clients that take nothing else."""
-
-    def __init__(self, chunks: Iterable[bytes]) -> None:
-        self._chunks = iter(chunks)
-        self._rest = memoryview(b"")
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        pieces = []
-        while size:
-            if not self._rest:
-                self._rest = memoryview(next(self._chunks, b""))
-                if not self._rest:
-                    break
-            piece = self._rest if size < 0 else self._rest[:size]
-            pieces.append(piece)
-            self._rest = self._rest[len(piece) :]
-            size -= 0 if size < 0 else len(piece)
-        return b"".join(pieces)
 
 
 TARGETS: dict[str, Callable[[S3Server], Target]] = {

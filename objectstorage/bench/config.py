@@ -38,7 +38,8 @@ class Config:
     duration: seconds measured per cell and repeat, unless `count` operations
         are asked for instead.
     warmup: seconds before each measurement that are left out.
-    repeats: how often each cell is measured, layers taking turns.
+    repeats: how often each cell is measured, layers taking turns; a comparison
+        takes six at least.
     rate: operations a second in all, latencies then counting from when each
         operation was due; None for as fast as it goes.
     objects: how many objects a workload prepares.
@@ -51,10 +52,10 @@ class Config:
     workloads: Sequence[str] = DEFAULT_WORKLOADS
     sizes: Sequence[int] = ()
     concurrency: Sequence[int] = (1,)
-    duration: float = 5.0
+    duration: float = 2.0
     count: int | None = None
-    warmup: float = 0.5
-    repeats: int = 3
+    warmup: float = 0.3
+    repeats: int = 7
     rate: float | None = None
     objects: int = 1000
     seed: int = 0

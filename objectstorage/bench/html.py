@@ -7,17 +7,18 @@ from html import escape
 
 from objectstorage.bench.compare import Comparison, Side, differences
 from objectstorage.bench.config import Cell
+from objectstorage.bench.overhead import overhead_lines, overhead_table, overheads
 from objectstorage.bench.report import (
     Table,
     comparison_table,
     difference_table,
     fact_text,
-    interval_text,
     notes,
+    ratio_text,
     result_table,
 )
 from objectstorage.bench.results import Report, Result, every
-from objectstorage.bench.stats import median
+from objectstorage.bench.stats import Ratio, median
 from objectstorage.bench.svg import COLOURS, Line, Row, interval_plot, line_plot
 from objectstorage.bench.text import seconds_text, short_count, size_text
 
@@ -66,6 +67,8 @@ def render(
     body = [f"<h1>Benchmark of {escape(_names(reports))}</h1>"]
     if other is not None:
         body += _compared(report, other, compared, metric)
+    elif len(report.layers) > 1:
+        body += _overhead(report)
     for n, each in enumerate(reports):
         side = f" of {'AB'[n]}" if len(reports) > 1 else ""
         body += _one(each, side)
@@ -97,22 +100,48 @@ def _compared(a: Report, b: Report, compared: Sequence[Comparison], metric: str)
     )
     rows = []
     for c in compared:
-        low, high = c.speed.low, c.speed.high
-        if high == float("inf"):  # too few repeats to know: a point without an interval
-            low = high = c.speed.value
         rows.append(
             Row(
                 str(c.cell),
                 f"var(--{c.verdict})",
-                low,
-                high,
-                [(c.speed.value, interval_text(c))],
+                *_shown(c.speed),
+                [(c.speed.value, ratio_text(c.speed))],
                 c.verdict,
             )
         )
     plot = interval_plot("B's speed relative to A's", rows, text=_times, centre=1.0)
     yield f'<figure class="wide">{plot}</figure>'
     yield _table(comparison_table(compared, metric))
+
+
+def _overhead(report: Report) -> Iterator[str]:
+    yield f"<h2>What the layers cost over {escape(report.layers[0])}</h2>"
+    yield "".join(f"<p>{escape(line)}.</p>" for line in overhead_lines(report))
+    layers = report.layers[1:]
+    for layer in layers:
+        rows = [
+            Row(
+                str(o.cell),
+                f"var(--series-{layers.index(layer) % COLOURS + 1})",
+                *_shown(o.time),
+                [(o.time.value, ratio_text(o.time))],
+                _times(o.time.value),
+            )
+            for o in overheads(report)
+            if o.layer == layer
+        ]
+        if rows:
+            title = f"{layer}: times as long as {report.layers[0]}"
+            plot = interval_plot(title, rows, text=_times, centre=1.0)
+            yield f'<figure class="wide"><h3>{escape(title)}</h3>{plot}</figure>'
+    yield _table(overhead_table(report))
+
+
+def _shown(ratio: Ratio) -> tuple[float, float]:
+    """The ends of its interval; a point where too few repeats tell none."""
+    if ratio.high == float("inf"):
+        return ratio.value, ratio.value
+    return ratio.low, ratio.high
 
 
 def _one(report: Report, side: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""This library's faces as targets: blocking, asyncio, fsspec.
+"""This library's faces as targets, blocking, asyncio, fsspec, and what lies beneath.
 
 The same store behind each, so that what a face adds can be measured.
 """
@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from objectstorage.bench.raw import raw_target
 from objectstorage.bench.targets import Target, filesystem_target, storage_target
 from objectstorage.bench.tasks import TaskDriver
 from objectstorage.errors import ErrBadRequest, ErrUnsupported
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LAYERS", "async_target", "layer_target"]
 
-LAYERS = ("sync", "async", "fsspec")
-"""The names of the layers."""
+LAYERS = ("raw", "sync", "async", "fsspec")
+"""The names of the layers; `raw` is what lies beneath, see `raw_target`."""
 
 
 def layer_target(
@@ -29,12 +30,18 @@ def layer_target(
 ) -> Target:
     """One of `LAYERS` over the store, by another name if `layer` is given.
 
-    `ErrBadRequest` for an unknown layer, `ErrUnsupported` if fsspec is missing.
+    `ErrBadRequest` for an unknown layer, `ErrUnsupported` if fsspec is missing or
+    nothing known lies beneath the store.
 
     >>> from objectstorage import open_storage
     >>> layer_target(open_storage("memory://"), "fsspec").layer
     'fsspec'
     """
+    if face == "raw":
+        blocking = storage_target(store, durable=durable)
+        timed = raw_target(store, durable=durable)
+        tidy = timed.abandon or blocking.abandon
+        return replace(blocking, layer=layer or face, timed=timed, abandon=tidy)
     if face == "sync":
         return storage_target(store, layer=layer or face, durable=durable)
     if face == "async":

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from objectstorage.bench.compare import Comparison, Difference
 from objectstorage.bench.results import Report, Result, every
-from objectstorage.bench.stats import median
+from objectstorage.bench.stats import Ratio, median
 from objectstorage.bench.text import (
     count_text,
     metric_text,
@@ -21,8 +21,8 @@ __all__ = [
     "comparison_table",
     "difference_table",
     "fact_text",
-    "interval_text",
     "notes",
+    "ratio_text",
     "result_table",
 ]
 
@@ -118,7 +118,7 @@ def comparison_table(compared: Sequence[Comparison], metric: str) -> Table:
                 metric_text(metric, c.a),
                 metric_text(metric, c.b),
                 f"{c.speed.value:.2f}×",
-                interval_text(c),
+                ratio_text(c.speed),
                 f"{c.errors[0]}/{c.errors[1]}",
                 c.verdict,
             )
@@ -127,11 +127,11 @@ def comparison_table(compared: Sequence[Comparison], metric: str) -> Table:
     )
 
 
-def interval_text(compared: Comparison) -> str:
-    """The interval of the ratio; `unknown` if there were too few repeats."""
-    if compared.speed.high == float("inf"):
+def ratio_text(ratio: Ratio) -> str:
+    """The interval of a ratio; `unknown` if there were too few repeats."""
+    if ratio.high == float("inf"):
         return "unknown"
-    return f"{compared.speed.low:.2f}–{compared.speed.high:.2f}"
+    return f"{ratio.low:.2f}–{ratio.high:.2f}"
 
 
 def fact_text(value: object) -> str:

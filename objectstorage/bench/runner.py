@@ -38,7 +38,7 @@ def run(
     report: Report | None = None,
     on_result: Callable[[Result], None] = lambda result: None,
 ) -> Report:
-    """Measure every cell on every target, in turns (A B A B …), and clean up.
+    """Measure every cell on every target, in turns (A B A B …), again and again, and clean up.
 
     Each target gets a fresh prefix. What was written there is deleted again,
     whatever happens, KeyboardInterrupt included; nothing else is touched.
@@ -64,8 +64,7 @@ def run(
             space.claim()
             stack.callback(space.clean)
             spaces.append(space)
-        for cell in config.cells():
-            _run_cell(cell, spaces, config, driver, report, on_result)
+        _run_cells(spaces, config, driver, report, on_result)
     return report
 
 
@@ -79,40 +78,52 @@ def new_report(targets: Sequence[Target], config: Config) -> Report:
     )
 
 
-def _run_cell(
-    cell: Cell,
+def _run_cells(
     spaces: Sequence[Workspace],
     config: Config,
     driver: Driver,
     report: Report,
     on_result: Callable[[Result], None],
 ) -> None:
+    """Every cell once, then every cell again: so the repeats are spread over the run.
+
+    What slows the machine for a while then hits one repeat of many cells, and
+    shows in their intervals, instead of all repeats of one.
+    """
+
     def note(result: Result) -> None:
         report.results.append(result)
         on_result(result)
 
-    jobs = []
-    for space in spaces:
-        name = f"{cell.workload}-{cell.size}-{cell.concurrency}"
-        site = Site(
-            space.target, space, name, cell.size, cell.concurrency, config.objects, config.seed
-        )
-        try:
-            job = WORKLOADS[cell.workload](site)
-            job.prepare()
-        except ErrUnsupported as exc:
-            note(Result(layer=space.target.layer, **cell._asdict(), repeat=0, skipped=exc.message))
-        else:
-            jobs.append(job)
+    jobs: dict[Cell, list[Workload]] = {}
     for repeat in range(config.repeats):
-        for job in jobs:
-            if config.warmup:
-                _rounds(job, config, driver, seconds=config.warmup, count=None)
-            result = _measure(job, cell, repeat, config, driver)
-            job.verify()
-            note(result)
-    for space in spaces:
-        space.clean()
+        for cell in config.cells():
+            if cell not in jobs:
+                jobs[cell] = []
+                for space in spaces:
+                    job = _prepared(cell, space, config)
+                    if isinstance(job, Result):
+                        note(job)
+                    else:
+                        jobs[cell].append(job)
+            for job in jobs[cell]:
+                if config.warmup:
+                    _rounds(job, config, driver, seconds=config.warmup, count=None)
+                result = _measure(job, cell, repeat, config, driver)
+                job.verify()
+                note(result)
+
+
+def _prepared(cell: Cell, space: Workspace, config: Config) -> Workload | Result:
+    """The cell's work, ready to begin, or the result that says why there is none."""
+    name = f"{cell.workload}-{cell.size}-{cell.concurrency}"
+    site = Site(space.target, space, name, cell.size, cell.concurrency, config.objects, config.seed)
+    try:
+        job = WORKLOADS[cell.workload](site)
+        job.prepare()
+    except ErrUnsupported as exc:
+        return Result(layer=space.target.layer, **cell._asdict(), repeat=0, skipped=exc.message)
+    return job
 
 
 class _Tally:

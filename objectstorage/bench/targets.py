@@ -50,7 +50,7 @@ class Target:
     update: Callable[[str, Callable[[bytes | None], bytes]], Any] | None = None
     """Compare-and-swap, repeated until it succeeds."""
     abandon: Callable[[str], Any] | None = None
-    """Throw unfinished uploads below the prefix away."""
+    """Throw away what the deleted objects left below the prefix: unfinished uploads, folders."""
     close: Callable[[], None] = lambda: None
     timed: Target | None = None
     """The verbs to measure, where they are other ones than those that set up and clean."""

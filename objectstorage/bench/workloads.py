@@ -65,7 +65,7 @@ class Site:
         return f"{self.workspace.prefix}{self.name}/"
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=8)
 def _payloads(size: int, seed: int) -> list[bytes]:
     """Random payloads to take turns with: no store can compress or share them.
 

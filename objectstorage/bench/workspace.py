@@ -64,7 +64,7 @@ class Workspace:
     def clean(self) -> None:
         """Delete all that was written, unfinished uploads included; may be repeated."""
         try:
+            self.delete(list(self._written))
+        finally:
             if self.target.abandon is not None:
                 self.target.abandon(self.prefix)
-        finally:
-            self.delete(list(self._written))

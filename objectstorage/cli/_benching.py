@@ -13,6 +13,7 @@ from typing import TextIO
 
 from objectstorage.bench.config import DEFAULT_WORKLOADS, Config
 from objectstorage.bench.layers import LAYERS
+from objectstorage.bench.overhead import overhead_lines, overhead_table
 from objectstorage.bench.report import Table, notes, result_table
 from objectstorage.bench.results import Report, Result, result_line
 from objectstorage.bench.runner import new_report, run
@@ -61,14 +62,18 @@ def add_run_options(parser: Parser) -> None:
         help="operations in flight, as in 1,8 (default 1)",
     )
     group.add_argument(
-        "--duration", metavar="SECONDS", type=float, default=5.0, help="a measurement (default 5)"
+        "--duration", metavar="SECONDS", type=float, default=2.0, help="a measurement (default 2)"
     )
     group.add_argument("--count", metavar="N", type=int, help="operations, instead of a duration")
     group.add_argument(
-        "--warmup", metavar="SECONDS", type=float, default=0.5, help="not measured (default 0.5)"
+        "--warmup", metavar="SECONDS", type=float, default=0.3, help="not measured (default 0.3)"
     )
     group.add_argument(
-        "--repeats", metavar="N", type=int, default=3, help="measurements a cell (default 3)"
+        "--repeats",
+        metavar="N",
+        type=int,
+        default=7,
+        help="measurements a cell (default 7; to compare, 6 at least)",
     )
     group.add_argument(
         "--rate",
@@ -147,7 +152,10 @@ def print_report(report: Report, out: Output) -> None:
     """The results as a table, and what must be said besides; with --json nothing."""
     if out.as_json or not report.results:
         return
+    for line in overhead_lines(report):
+        out.line(line)
     show(result_table(report), out)
+    show(overhead_table(report), out)
     for note in notes(report):
         out.line(note)
 
