@@ -189,9 +189,9 @@ class AsyncLog:
                 await self.pause()
         await self.store.put(key, data)
 
-    async def pause(self) -> None:
-        """Wait a little, so that those who met don't meet again."""
-        await self.store._pause(int.from_bytes(os.urandom(2), "big") / 65536 * 0.05)
+    async def pause(self, seconds: float = 0.05) -> None:
+        """Wait, at most so long, so that those who met don't meet again."""
+        await self.store._pause(int.from_bytes(os.urandom(2), "big") / 65536 * seconds)
 
     # -- the boundary ----------------------------------------------------------
 

@@ -35,6 +35,7 @@ from objectstorage.errors import (
 __all__ = ["Committer"]
 
 _TRIES = 5
+_MOST_LOST = 8
 # After these the slot may exist, or come into existence yet.
 _UNSURE = (ErrOutcomeUnknown, ErrUnavailable, ErrBackend)
 
@@ -46,6 +47,7 @@ class Committer:
         self._log = log
         self._tail = tail
         self._due = False
+        self._lost = 0  # slots, one after the other
         self._placed: tuple[tuple[Proposal, ...], int, Payload] | None = None
         self._after_fork()
         _fork.register(self)
@@ -206,12 +208,20 @@ class Committer:
     def _settle(self, attempt: Attempt, deadline: float | None) -> None:
         """Create the slot, find out whose it is, and tell the members."""
         slot, members = attempt
+        begun = time.monotonic()
         ours = self._create(slot, deadline)
         self._attempt = None
         if not ours:
-            # Whatever becomes of our requests now: this slot is another's.
+            # Whatever becomes of our requests now: this slot is another's. Those
+            # who lose together would meet at the next one, too, and slow each
+            # other down: the more often, the longer the pause.
+            self._lost = min(self._lost + 1, _MOST_LOST)
+            pause = self._lost * (time.monotonic() - begun)
+            left = _left(deadline)
+            self._log.pause(pause if left is None else min(pause, left))
             self._tail.refresh()
             return
+        self._lost = 0
         self._placed = None
         actions = tuple(action for member in members for action in member.actions)
         self._due = self._tail.committed(Record(slot, actions, members[0].types)) or self._due

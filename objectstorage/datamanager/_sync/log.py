@@ -192,9 +192,9 @@ class Log:
                 self.pause()
         self.store.put(key, data)
 
-    def pause(self) -> None:
-        """Wait a little, so that those who met don't meet again."""
-        self.store._pause(int.from_bytes(os.urandom(2), "big") / 65536 * 0.05)
+    def pause(self, seconds: float = 0.05) -> None:
+        """Wait, at most so long, so that those who met don't meet again."""
+        self.store._pause(int.from_bytes(os.urandom(2), "big") / 65536 * seconds)
 
     # -- the boundary ----------------------------------------------------------
 
