@@ -28,6 +28,8 @@ from objectstorage.errors import (
     StorageError,
 )
 from objectstorage.logs import aio as async_logs
+from objectstorage.logs._sync.reader import LogCursor
+from objectstorage.logs.summing import Summing
 from objectstorage.memory import MemoryStorage
 from objectstorage.wrappers import ObservedStorage
 
@@ -39,6 +41,7 @@ class Kit:
 
     def __init__(self, face: Face, url: str, options: dict[str, Any]) -> None:
         self.face = face
+        self.url = url
         self._open = partial(face.open_storage, url, **options)
         self._handles: list[Any] = []
         self.store = self.handle()
@@ -537,19 +540,87 @@ def test_a_reply_that_was_lost_before_more_was_written() -> None:
     assert logs.LogReader(store, "a").read() == b"one two"
 
 
+def requests_of(inner: MemoryStorage, looks: int) -> tuple[bytes, list[str]]:
+    """What so many looks at the log bring, and which requests they cost."""
+    events: list[Any] = []
+    cursor = LogCursor(ObservedStorage(inner, events.append), "a")
+    data = b"".join(cursor.read() or b"" for _ in range(looks))
+    kinds = {"a/=log": "manifest"}
+    return data, [
+        kinds.get(e.key, "sum" if "-sum-" in e.key else "segment") + f" {e.operation}"
+        for e in events
+    ]
+
+
 def test_a_follower_costs_little() -> None:
     """One request a look, and the manifest's at every second one that finds nothing."""
-    events: list[Any] = []
     inner = MemoryStorage()
     with logs.LogWriter(inner, "a", flush_seconds=NEVER) as writer:
         writer.write(b"x")
         writer.flush()
-        store = ObservedStorage(inner, events.append)
-        from objectstorage.logs._sync.reader import LogCursor
+        data, requests = requests_of(inner, 5)
+    assert data == b"x"
+    found, looked = "segment fetch", "manifest fetch"
+    assert requests == [looked, "sum list", found, *([found, looked, found] * 2)]
 
-        cursor = LogCursor(store, "a")
-        looks = [cursor.read() for _ in range(5)]
-    assert looks == [b"x", b"", b"", b"", b""]
-    keys = [event.key.partition("-")[0] for event in events]
-    segment = next(key for key in keys if key != "a/=log")
-    assert keys == ["a/=log", segment, *([segment, "a/=log", segment] * 2)]
+
+def test_a_long_log_is_read_in_few_requests(memory: Kit) -> None:
+    """Of 200 segments, 192 are read by the sums of 64."""
+    pieces = [b"%d " % i for i in range(200)]
+    whole = b"".join(pieces)
+    memory.write("a", *pieces, finish=False)
+    data, requests = requests_of(MemoryStorage(memory.url.removeprefix("memory://")), 11)
+    assert data == whole
+    assert requests == ["manifest fetch", "sum list", *["sum fetch"] * 3, *["segment fetch"] * 8]
+    for offset in range(0, len(whole), 53):
+        assert memory.reader().read(offset) == whole[offset:]
+    assert memory.reader().stat()[:3] == ("a", len(whole), False)
+    # and on, by another writer
+    writer = memory.writer(resume=True)
+    writer.open()
+    assert writer.offset == len(whole)
+    for piece in pieces[:70]:
+        writer.write(piece)
+        writer.flush()
+        whole += piece
+    writer.abandon()
+    data, requests = requests_of(MemoryStorage(memory.url.removeprefix("memory://")), 18)
+    assert data == whole
+    assert requests[2:] == [
+        *["sum fetch"] * 3, *["segment fetch"] * 8, "sum fetch", *["segment fetch"] * 6
+    ]  # fmt: skip
+    memory.make("finish", memory.store, "a")
+    assert b"".join(memory.reader().follow(5)) == whole[5:]
+    memory.archive()
+    assert len(memory.all_keys()) == 2
+    assert memory.reader().read() == whole
+
+
+def test_a_log_that_ends_with_a_sum_is_taken_over(memory: Kit) -> None:
+    former = memory.writer()
+    for _ in range(64):
+        former.write(b"x")
+        former.flush()
+    with memory.writer(resume=True) as writer:
+        assert writer.offset == 64
+        writer.write(b"y")
+        writer.flush()
+        former.write(b"lost")
+        with pytest.raises(ErrConcurrency, match="took the log over"):
+            former.flush()
+        former.abandon()
+    assert memory.reader().read() == b"x" * 64 + b"y"
+
+
+def test_what_is_summed_up_is_bounded() -> None:
+    summing = Summing()
+    # large segments are worth no sum, and are not held
+    assert [summing.add(i * 300_000, b"x" * 300_000) for i in range(20)] == [None] * 20
+    at, sums = 6_000_000, []
+    for _ in range(30):
+        sums.append(summing.add(at, b"y" * 50_000))
+        at += 50_000
+        assert summing._size <= 512 * 1024
+    assert {len(one.data) for one in sums if one} == {500_000}
+    # a gap: another writer's segment lies between
+    assert summing.add(at + 1, b"z") is not None or summing._start == at + 1

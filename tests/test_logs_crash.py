@@ -19,8 +19,8 @@ from objectstorage.memory import MemoryStorage
 from objectstorage.posix import PosixStorage
 
 NEVER = 1e6  # seconds
-PIECES = [b"one ", b"two ", b"three"]
-WHOLE = b"".join(PIECES)
+FEW = [b"one ", b"two ", b"three"]
+MANY = [b"%d," % i for i in range(67)]  # with a sum
 
 
 class Died(Exception):
@@ -44,16 +44,16 @@ class Stepping(MemoryStorage):
         self.hook()
 
 
-def written(name: str) -> MemoryStorage:
+def written(name: str, pieces: list[bytes]) -> MemoryStorage:
     store = MemoryStorage(name)
     with logs.LogWriter(store, "a", flush_seconds=NEVER) as writer:
-        for piece in PIECES:
+        for piece in pieces:
             writer.write(piece)
             writer.flush()
     return store
 
 
-def steps_of(change: Callable[[Stepping], Any]) -> int:
+def steps_of(change: Callable[[Stepping], Any], pieces: list[bytes]) -> int:
     """How often the hook is called."""
     name = uuid.uuid4().hex
     count = 0
@@ -62,19 +62,21 @@ def steps_of(change: Callable[[Stepping], Any]) -> int:
         nonlocal count
         count += 1
 
-    written(name)
+    written(name, pieces)
     store = Stepping(name)
     store.hook = hook
     change(store)
     return count
 
 
-def change_and_die(change: Callable[[Stepping], Any], at: int) -> tuple[MemoryStorage, list[Any]]:
+def change_and_die(
+    change: Callable[[Stepping], Any], at: int, pieces: list[bytes]
+) -> tuple[MemoryStorage, list[Any]]:
     """The store as it is after `change` died at its step `at`, and followers begun before it."""
     name = uuid.uuid4().hex
-    plain = written(name)
+    plain = written(name, pieces)
     followers = []
-    for count in range(4):  # each is so many segments on
+    for count in range(3):  # each is so many steps on
         follower = logs.LogReader(plain, "a").follow()
         followers.append((b"".join(next(follower) for _ in range(count)), follower))
     left = at
@@ -96,32 +98,34 @@ def archive(store: Any) -> None:
     logs.archive(store, "a")
 
 
-def test_an_archiving_that_dies_anywhere_loses_nothing() -> None:
-    steps = steps_of(archive)
-    assert steps == 2 * (1 + 1 + 4)  # the whole, the manifest, the segments and the end
+@pytest.mark.parametrize(("pieces", "segments"), [(FEW, 3), (MANY, 68)])
+def test_an_archiving_that_dies_anywhere_loses_nothing(pieces: list[bytes], segments: int) -> None:
+    whole = b"".join(pieces)
+    steps = steps_of(archive, pieces)
+    assert steps == 2 * (1 + 1 + segments + 1)  # the whole, the manifest, segments, the end
     for at in range(steps):
-        store, followers = change_and_die(archive, at)
-        for offset in range(len(WHOLE) + 1):
+        store, followers = change_and_die(archive, at, pieces)
+        for offset in (0, 1, len(whole) // 2, len(whole)):
             reader = logs.LogReader(store, "a")
-            assert reader.read(offset) == WHOLE[offset:]
-            assert b"".join(reader.follow(offset)) == WHOLE[offset:]
-        assert logs.LogReader(store, "a").stat()[:3] == ("a", len(WHOLE), True)
+            assert reader.read(offset) == whole[offset:]
+            assert b"".join(reader.follow(offset)) == whole[offset:]
+        assert logs.LogReader(store, "a").stat()[:3] == ("a", len(whole), True)
         for got, follower in followers:
-            assert got + b"".join(follower) == WHOLE
+            assert got + b"".join(follower) == whole
         logs.archive(store, "a")
         assert len(list(store.list())) == 2
-        assert logs.LogReader(store, "a").read() == WHOLE
+        assert logs.LogReader(store, "a").read() == whole
 
 
 def test_a_deletion_that_dies_anywhere_leaves_no_half_of_a_log() -> None:
     def delete(store: Any) -> None:
         logs.delete(store, "a")
 
-    for at in range(steps_of(delete)):
-        store, _ = change_and_die(delete, at)
+    for at in range(steps_of(delete, FEW)):
+        store, _ = change_and_die(delete, at, FEW)
         reader = logs.LogReader(store, "a")
         if at == 0:
-            assert reader.read() == WHOLE
+            assert reader.read() == b"".join(FEW)
             continue
         with pytest.raises(ErrNotExist):
             reader.read()

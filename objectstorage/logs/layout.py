@@ -4,6 +4,7 @@ Below `<name>/`, each segment of the name escaped:
 
     =log                       the manifest: JSON; which log this is, and once archived, its end
     =<id>-<20 digits>          a segment: what was flushed from that offset on; immutable
+    =<id>-sum-<20 digits>      some segments' bytes once more, from that offset on (see `summing`)
     =<id>-all                  the whole log's bytes, once archived; the segments go then
 
 A segment is created only, so the chain of them is what fences: of two writers
@@ -42,6 +43,8 @@ __all__ = [
     "segment_key",
     "segments_prefix",
     "start_of",
+    "sum_key",
+    "sums_prefix",
 ]
 
 HEADER = 36
@@ -51,7 +54,7 @@ MAX_STATUS = 1024
 """Bytes of a log's final status."""
 
 _LINE = re.compile(rb"log1 (data|end ) ([0-9]{8}) ([0-9a-f]{16})\n")
-_SEGMENT = re.compile(r"=([0-9a-f]{16})-([0-9]{20})")
+_SEGMENT = re.compile(r"=[0-9a-f]{16}-([0-9]{20})")
 
 
 class LogInfo(NamedTuple):
@@ -118,15 +121,25 @@ def segment_key(folder: str, id_: str, offset: int) -> str:
     return f"{folder}={id_}-{offset:020}"
 
 
+def sum_key(folder: str, id_: str, offset: int) -> str:
+    """The key of the sum that begins at `offset`."""
+    return f"{sums_prefix(folder, id_)}{offset:020}"
+
+
+def sums_prefix(folder: str, id_: str) -> str:
+    """How the keys of this log's sums begin."""
+    return f"{folder}={id_}-sum-"
+
+
 def archive_key(folder: str, id_: str) -> str:
     """The key of the whole log's bytes."""
     return f"{folder}={id_}-all"
 
 
-def start_of(key: str) -> tuple[str, int] | None:
-    """The log's id and the offset that a segment's key names; None for another object."""
+def start_of(key: str) -> int | None:
+    """The offset that a segment's key names; None for another object."""
     match = _SEGMENT.fullmatch(key.rpartition("/")[2])
-    return None if match is None else (match[1], int(match[2]))
+    return None if match is None else int(match[1])
 
 
 def encode_segment(segment: Segment) -> bytes:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import AsyncIterator
 
 from objectstorage.aio.storage import AsyncReader, AsyncStorage
 from objectstorage.errors import ErrNotExist
 from objectstorage.logs._aiowork import pause
-from objectstorage.logs._async.state import load, load_manifest
+from objectstorage.logs._async.state import load, load_manifest, load_segments, load_sums
 from objectstorage.logs.layout import (
     LogInfo,
     archive_key,
@@ -17,7 +18,7 @@ from objectstorage.logs.layout import (
     folder_of,
     missing,
     segment_key,
-    start_of,
+    sum_key,
 )
 from objectstorage.logs.pace import Pace
 
@@ -41,6 +42,7 @@ class AsyncLogCursor:
         self.offset = offset
         self._id: str | None = None
         self._segment = 0  # where the next segment begins
+        self._sums: deque[tuple[int, int]] = deque()  # ahead of it
         self._misses = 0
         self._archive: AsyncReader | None = None
 
@@ -55,25 +57,41 @@ class AsyncLogCursor:
         while True:
             if self._archive is not None:
                 return await self._read_archive(self._archive)
-            key = segment_key(self._folder, self._id or "", self._segment)
-            try:
-                fetched = await self._store.fetch(key)
-            except ErrNotExist as exc:
-                self._misses += 1
-                if self._misses % 2 and await self._archived(exc):
-                    continue
-                return b""
-            self._misses = 0
-            segment = decode_segment(fetched.data, key)
-            if segment.end:
-                if self.offset > self._segment:
-                    raise beyond(self.offset, self._segment)
-                return None
+            data = await self._read_sum()
+            if data is None:
+                key = segment_key(self._folder, self._id or "", self._segment)
+                try:
+                    fetched = await self._store.fetch(key)
+                except ErrNotExist as exc:
+                    self._misses += 1
+                    if self._misses % 2 and await self._archived(exc):
+                        continue
+                    return b""
+                self._misses = 0
+                segment = decode_segment(fetched.data, key)
+                if segment.end:
+                    if self.offset > self._segment:
+                        raise beyond(self.offset, self._segment)
+                    return None
+                data = segment.data
             skipped = self.offset - self._segment
-            self._segment += len(segment.data)
-            if skipped < len(segment.data):
+            self._segment += len(data)
+            if skipped < len(data):
                 self.offset = self._segment
-                return segment.data[skipped:] if skipped else segment.data
+                return data[skipped:] if skipped else data
+
+    async def _read_sum(self) -> bytes | None:
+        """The sum that stands where the next segment does; None if there is none."""
+        while self._sums and self._sums[0][1] <= self._segment:
+            self._sums.popleft()
+        if not self._sums or self._sums[0][0] != self._segment:
+            return None
+        try:
+            fetched = await self._store.fetch(sum_key(self._folder, self._id or "", self._segment))
+        except ErrNotExist:
+            self._sums.clear()  # archived meanwhile
+            return None
+        return fetched.data
 
     async def _read_archive(self, archive: AsyncReader) -> bytes | None:
         data = await archive.read(_CHUNK)
@@ -96,13 +114,23 @@ class AsyncLogCursor:
         self._id = manifest.id
         if manifest.size is not None:
             await self._open_archive(manifest.size)
-        elif self.offset:
-            async for info in self._store.list(f"{self._folder}={manifest.id}-"):
-                place = start_of(info.key)
-                if place is not None:
-                    if place[1] > self.offset:
-                        break
-                    self._segment = place[1]
+        else:
+            await self._locate(manifest.id)
+
+    async def _locate(self, id_: str) -> None:
+        """Find the sum or the segment that the offset is in."""
+        for start, end in await load_sums(self._store, self._folder, id_):
+            if end <= self.offset:
+                self._segment = end
+            else:
+                self._sums.append((start, end))
+        if self._sums and self._sums[0][0] <= self.offset:
+            self._segment = self._sums[0][0]
+        elif self.offset > self._segment:
+            async for start, _ in load_segments(self._store, self._folder, id_, self._segment):
+                if start > self.offset:
+                    break
+                self._segment = start
 
     async def _archived(self, cause: ErrNotExist) -> bool:
         manifest, _ = await load_manifest(self._store, self._name, self._folder)

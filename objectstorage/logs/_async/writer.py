@@ -34,7 +34,9 @@ from objectstorage.logs.layout import (
     folder_of,
     manifest_key,
     segment_key,
+    sum_key,
 )
+from objectstorage.logs.summing import Sum, Summing
 
 __all__ = ["AsyncLogWriter", "finish"]
 
@@ -52,8 +54,8 @@ class AsyncLogWriter:
     What is written is flushed once it is `flush_bytes` long (a segment is no
     longer) or `flush_seconds` old. `durable` is `Storage.put`'s. When a flush
     fails the bytes are kept and it is tried again; nothing is held beyond one
-    `write` and `flush_bytes`. After another writer took over, or somebody
-    finished the log, every call is `ErrConcurrency`.
+    `write`, `flush_bytes`, and 512 KiB of what was flushed. After another
+    writer took over, or somebody finished the log, every call is `ErrConcurrency`.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class AsyncLogWriter:
         self._writer = os.urandom(8).hex()
         self._flushed = 0
         self._buffer = bytearray()
+        self._summing = Summing()
         self._due = 0.0  # when what is in the buffer is to be flushed, by the monotonic clock
         self._state: Literal["new", "open", "closed"] = "new"
         self._fenced: ErrConcurrency | None = None
@@ -227,7 +230,19 @@ class AsyncLogWriter:
 
     async def _flush(self) -> None:
         while self._buffer:
-            await self._append(bytes(self._buffer[: self._flush_bytes]))
+            start, data = self._flushed, bytes(self._buffer[: self._flush_bytes])
+            await self._append(data)
+            if self._flushed - start == len(data):  # as one segment, ours
+                await self._sum_up(self._summing.add(start, data))
+
+    async def _sum_up(self, sum_: Sum | None) -> None:
+        if sum_ is not None:
+            key = sum_key(self._folder, self._id, sum_.start)
+            try:
+                await self._store.put(key, sum_.data, durable=self._durable)
+            except StorageError as exc:
+                # readers take the segments then
+                _log.warning("log %s: not summed up: %s", self._name, exc)
 
     async def _append(self, data: bytes, *, end: bool = False) -> None:
         """One segment, of what the buffer begins with, or the log's end."""

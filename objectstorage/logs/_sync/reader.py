@@ -6,10 +6,11 @@ change that one.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 
 from objectstorage.errors import ErrNotExist
-from objectstorage.logs._sync.state import load, load_manifest
+from objectstorage.logs._sync.state import load, load_manifest, load_segments, load_sums
 from objectstorage.logs._work import pause
 from objectstorage.logs.layout import (
     LogInfo,
@@ -20,7 +21,7 @@ from objectstorage.logs.layout import (
     folder_of,
     missing,
     segment_key,
-    start_of,
+    sum_key,
 )
 from objectstorage.logs.pace import Pace
 from objectstorage.storage import Reader, Storage
@@ -45,6 +46,7 @@ class LogCursor:
         self.offset = offset
         self._id: str | None = None
         self._segment = 0  # where the next segment begins
+        self._sums: deque[tuple[int, int]] = deque()  # ahead of it
         self._misses = 0
         self._archive: Reader | None = None
 
@@ -59,25 +61,41 @@ class LogCursor:
         while True:
             if self._archive is not None:
                 return self._read_archive(self._archive)
-            key = segment_key(self._folder, self._id or "", self._segment)
-            try:
-                fetched = self._store.fetch(key)
-            except ErrNotExist as exc:
-                self._misses += 1
-                if self._misses % 2 and self._archived(exc):
-                    continue
-                return b""
-            self._misses = 0
-            segment = decode_segment(fetched.data, key)
-            if segment.end:
-                if self.offset > self._segment:
-                    raise beyond(self.offset, self._segment)
-                return None
+            data = self._read_sum()
+            if data is None:
+                key = segment_key(self._folder, self._id or "", self._segment)
+                try:
+                    fetched = self._store.fetch(key)
+                except ErrNotExist as exc:
+                    self._misses += 1
+                    if self._misses % 2 and self._archived(exc):
+                        continue
+                    return b""
+                self._misses = 0
+                segment = decode_segment(fetched.data, key)
+                if segment.end:
+                    if self.offset > self._segment:
+                        raise beyond(self.offset, self._segment)
+                    return None
+                data = segment.data
             skipped = self.offset - self._segment
-            self._segment += len(segment.data)
-            if skipped < len(segment.data):
+            self._segment += len(data)
+            if skipped < len(data):
                 self.offset = self._segment
-                return segment.data[skipped:] if skipped else segment.data
+                return data[skipped:] if skipped else data
+
+    def _read_sum(self) -> bytes | None:
+        """The sum that stands where the next segment does; None if there is none."""
+        while self._sums and self._sums[0][1] <= self._segment:
+            self._sums.popleft()
+        if not self._sums or self._sums[0][0] != self._segment:
+            return None
+        try:
+            fetched = self._store.fetch(sum_key(self._folder, self._id or "", self._segment))
+        except ErrNotExist:
+            self._sums.clear()  # archived meanwhile
+            return None
+        return fetched.data
 
     def _read_archive(self, archive: Reader) -> bytes | None:
         data = archive.read(_CHUNK)
@@ -100,13 +118,23 @@ class LogCursor:
         self._id = manifest.id
         if manifest.size is not None:
             self._open_archive(manifest.size)
-        elif self.offset:
-            for info in self._store.list(f"{self._folder}={manifest.id}-"):
-                place = start_of(info.key)
-                if place is not None:
-                    if place[1] > self.offset:
-                        break
-                    self._segment = place[1]
+        else:
+            self._locate(manifest.id)
+
+    def _locate(self, id_: str) -> None:
+        """Find the sum or the segment that the offset is in."""
+        for start, end in load_sums(self._store, self._folder, id_):
+            if end <= self.offset:
+                self._segment = end
+            else:
+                self._sums.append((start, end))
+        if self._sums and self._sums[0][0] <= self.offset:
+            self._segment = self._sums[0][0]
+        elif self.offset > self._segment:
+            for start, _ in load_segments(self._store, self._folder, id_, self._segment):
+                if start > self.offset:
+                    break
+                self._segment = start
 
     def _archived(self, cause: ErrNotExist) -> bool:
         manifest, _ = load_manifest(self._store, self._name, self._folder)

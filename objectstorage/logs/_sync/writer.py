@@ -37,7 +37,9 @@ from objectstorage.logs.layout import (
     folder_of,
     manifest_key,
     segment_key,
+    sum_key,
 )
+from objectstorage.logs.summing import Sum, Summing
 from objectstorage.storage import Storage
 
 __all__ = ["LogWriter", "finish"]
@@ -56,8 +58,8 @@ class LogWriter:
     What is written is flushed once it is `flush_bytes` long (a segment is no
     longer) or `flush_seconds` old. `durable` is `Storage.put`'s. When a flush
     fails the bytes are kept and it is tried again; nothing is held beyond one
-    `write` and `flush_bytes`. After another writer took over, or somebody
-    finished the log, every call is `ErrConcurrency`.
+    `write`, `flush_bytes`, and 512 KiB of what was flushed. After another
+    writer took over, or somebody finished the log, every call is `ErrConcurrency`.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class LogWriter:
         self._writer = os.urandom(8).hex()
         self._flushed = 0
         self._buffer = bytearray()
+        self._summing = Summing()
         self._due = 0.0  # when what is in the buffer is to be flushed, by the monotonic clock
         self._state: Literal["new", "open", "closed"] = "new"
         self._fenced: ErrConcurrency | None = None
@@ -231,7 +234,19 @@ class LogWriter:
 
     def _flush(self) -> None:
         while self._buffer:
-            self._append(bytes(self._buffer[: self._flush_bytes]))
+            start, data = self._flushed, bytes(self._buffer[: self._flush_bytes])
+            self._append(data)
+            if self._flushed - start == len(data):  # as one segment, ours
+                self._sum_up(self._summing.add(start, data))
+
+    def _sum_up(self, sum_: Sum | None) -> None:
+        if sum_ is not None:
+            key = sum_key(self._folder, self._id, sum_.start)
+            try:
+                self._store.put(key, sum_.data, durable=self._durable)
+            except StorageError as exc:
+                # readers take the segments then
+                _log.warning("log %s: not summed up: %s", self._name, exc)
 
     def _append(self, data: bytes, *, end: bool = False) -> None:
         """One segment, of what the buffer begins with, or the log's end."""
