@@ -23,6 +23,7 @@ import httpx
 import pytest
 from both_faces import STORES, Face, fresh_place
 from http_server import running, serving
+from starlette.routing import Route
 
 from objectstorage import errors, logs, open_storage
 from objectstorage.aio.local import ThreadedStorage
@@ -502,6 +503,39 @@ def test_a_reply_that_is_no_services(face: str) -> None:
             client.logs.stat("a")
         assert isinstance(caught.value.__cause__, httpx.ConnectError)
     kit.close()
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_an_error_goes_through_two_services(
+    wrapped: bool, plain: httpx.Client, caplog: Any
+) -> None:
+    """What the inner one said reaches the client; the outer one's log has the chain."""
+    caplog.set_level(logging.INFO)
+
+    with serving("memory://", {}) as inner:
+
+        async def outer(request: Any) -> None:
+            async with httpx.AsyncClient(verify=TLS) as http:
+                try:
+                    await AsyncClient(inner, http).logs.read("none")
+                except ErrFromRemote as exc:
+                    if wrapped:
+                        raise RuntimeError("while fetching the log of a task") from exc
+                    raise
+
+        with running(application([Route("/", outer)])) as address:
+            response = plain.get(address)
+    assert response.status_code == 404
+    assert response.json() == {
+        "code": "not_exist",
+        "message": "log doesn't exist",
+        "details": {"log": "none"},
+    }
+    (record,) = [r for r in caplog.records if r.getMessage() == "GET /: 404 not_exist"]
+    text = logging.Formatter().format(record)
+    links = ["ErrNotExist: log doesn't exist", "ErrFromRemote: log doesn't exist (status 404"]
+    links += ["RuntimeError: while fetching the log of a task"] if wrapped else []
+    assert [text.index(link) for link in links] == sorted(text.index(link) for link in links)
 
 
 def test_the_callers_headers_are_sent() -> None:
