@@ -389,6 +389,30 @@ def test_deleted_while_followed(memory: Kit) -> None:
     hub.close()
 
 
+def test_followers_of_a_hub_at_every_place(memory: Kit) -> None:
+    """Behind what it holds, within it, at its end: the same bytes, small chunks joined."""
+    pieces = [b"%d," % i for i in range(300)]
+    whole = b"".join(pieces)
+    hub = memory.make("LogHub", memory.store, recent_bytes=400)
+    with memory.writer() as writer:
+        first = hub.open("a")
+        got = b""
+        for piece in pieces:
+            writer.write(piece)
+            writer.flush()
+            got += first.read()  # it is up to date, so the hub is
+        places = [0, 1, 64, 700, len(whole) - 400, len(whole) - 399, len(whole) - 1, len(whole)]
+        followers = [hub.open("a", place) for place in places]
+        with hub.open("a", len(whole) - 399) as within:
+            assert within.read() == whole[-399:]
+        writer.write(b"end")
+    assert got + b"".join(first) == whole + b"end"
+    for place, follower in zip(places, followers, strict=True):
+        assert b"".join(follower) == (whole + b"end")[place:]
+        follower.close()
+    hub.close()
+
+
 def test_hub_closed(memory: Kit) -> None:
     with memory.writer():
         hub = memory.make("LogHub", memory.store)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from bisect import bisect_right
 from collections.abc import AsyncIterator
 from typing import Self
 
@@ -15,6 +15,9 @@ from objectstorage.logs.layout import LogInfo, beyond, check_offset
 from objectstorage.logs.pace import Pace
 
 __all__ = ["AsyncLogFollower", "AsyncLogHub"]
+
+
+_JOINED = 64 * 1024  # bytes of small chunks that are given at once
 
 
 class AsyncLogHub:
@@ -147,7 +150,8 @@ class _Feed:
         self._recent = recent
         self._begun = False
         self._error: Exception | None = None
-        self._chunks: deque[tuple[int, bytes]] = deque()
+        self._chunks: list[bytes] = []
+        self._starts: list[int] = []  # where each begins in the log
         self._start = self._end = 0
         self._lock = asyncio.Lock()
         self._changed = asyncio.Condition()
@@ -185,15 +189,25 @@ class _Feed:
                 await self._changed.wait()
             if offset < self._start:
                 return b""
-            for start, chunk in reversed(self._chunks):
-                if start <= offset < start + len(chunk):
-                    return chunk[offset - start :] if offset > start else chunk
+            if offset < self._end:
+                return self._piece(offset)
             if self._error is not None:
                 # one error for each, since each adds its traceback
                 raise StorageError("the log can't be followed further") from self._error
             if offset > self._end:
                 raise beyond(offset, self._end)
             return None
+
+    def _piece(self, offset: int) -> bytes:
+        """What is held at `offset`: a chunk, as it is for who is up to date, or some joined."""
+        index = bisect_right(self._starts, offset) - 1
+        piece = self._chunks[index]
+        if offset > self._starts[index]:
+            piece = piece[offset - self._starts[index] :]
+        if len(piece) >= _JOINED or index + 1 == len(self._chunks):
+            return piece
+        last = bisect_right(self._starts, offset + _JOINED)
+        return b"".join([piece, *self._chunks[index + 1 : last]])
 
     async def _look(self) -> None:
         cursor = AsyncLogCursor(self.store, self.name, self._start)
@@ -216,9 +230,10 @@ class _Feed:
 
     async def _add(self, data: bytes) -> None:
         async with self._changed:
-            self._chunks.append((self._end, data))
+            self._chunks.append(data)
+            self._starts.append(self._end)
             self._end += len(data)
             while len(self._chunks) > 1 and self._end - self._start > self._recent:
-                _, old = self._chunks.popleft()
-                self._start += len(old)
+                del self._chunks[0], self._starts[0]
+                self._start = self._starts[0]
             self._changed.notify_all()
