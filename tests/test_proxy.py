@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from scripted import Server, once
 
 from objectstorage.s3.transport import Exchange, Reply, Transport, TransportError
 from objectstorage.testing.proxy import FaultProxy, Rule
@@ -210,6 +211,52 @@ def test_errors_of_s3_can_be_made(proxy: FaultProxy, client: Transport) -> None:
     assert (reply.status, reply.headers["x-amz-bucket-region"]) == (307, "eu-west-1")
     reply = of(lambda rule: rule.hidden_error())
     assert (reply.status, b"InternalError" in reply.body) == (200, True)
+
+
+def test_replies_can_be_held_cut_and_trailed(
+    upstream: Upstream, proxy: FaultProxy, client: Transport
+) -> None:
+    proxy.on().hold_reply()
+    hasty = Transport("127.0.0.1", proxy.port, read_timeout=0.05)
+    with pytest.raises(TransportError) as caught:
+        put(hasty)
+    assert caught.value.timeout
+    proxy.clear()
+    proxy.on().cut_head()
+    with pytest.raises(TransportError, match="cut short"):
+        put(client)
+    assert len(upstream.bodies) == 2
+    for data in (b"garbage", None):
+        proxy.clear()
+        put(client)
+        opened = client.stats.opened
+        proxy.on().trail(data)
+        assert put(client).body.startswith(b"reply")
+        assert put(client).body.startswith(b"reply")
+        assert client.stats.opened == opened + 1  # what trailed is on no connection that is used
+    proxy.clear()
+    proxy.on().raw([b"HTTP/1.1 204 No", b" Content\r\n\r\n"])
+    assert put(client).status == 204
+
+
+def test_a_rule_can_be_forgotten(proxy: FaultProxy, client: Transport) -> None:
+    rule = proxy.on(nth=None).answer(599)
+    assert put(client).status == 599
+    proxy.forget(rule)
+    assert put(client).status == 200
+    assert len(proxy.requests) == 2
+
+
+def test_a_listing_can_be_made_endless() -> None:
+    document = b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
+    raw = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(document), document)
+    with Server(once(raw)) as listing, FaultProxy("127.0.0.1", listing.port) as before:
+        before.on().never_advance()
+        transport = Transport("127.0.0.1", before.port)
+        body = bytes(put(transport).body)
+        transport.close()
+    assert b"<IsTruncated>true</IsTruncated><NextContinuationToken>again<" in body
+    assert body.count(b"IsTruncated") == 2
 
 
 def test_a_mistake_of_the_proxy_is_not_hidden(upstream: Upstream) -> None:

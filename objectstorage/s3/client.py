@@ -80,8 +80,14 @@ class Trace:
         unknown = ErrOutcomeUnknown(
             "a reply was lost, and another try failed: the write may or may not have happened"
         )
-        unknown.__cause__ = error
+        unknown.__cause__ = self.lost(error)
         return unknown
+
+    def lost(self, error: StorageError) -> ErrUnavailable:
+        """The lost replies, as what led to the error of the attempt after them."""
+        lost = ErrUnavailable("no reply came, or none that says", attempts=self.attempts)
+        lost.__cause__ = error
+        return lost
 
 
 class Client:
@@ -213,7 +219,7 @@ class Client:
                     pause = _retry_after(reply)
                     if trace is not None and status >= 500 and code not in _REJECTED_CODES:
                         trace.uncertain = True
-                elif (yield from self._put_right(reply, code, found, signer, put_right)):
+                elif (yield from self._put_right(method, reply, code, found, signer, put_right)):
                     if payload.repeatable:
                         continue
                     raise ErrUnavailable("the data can't be read again for another try") from cause
@@ -270,7 +276,13 @@ class Client:
         raise error
 
     def _put_right(
-        self, reply: Reply, code: str, document: Any, signer: Signer, done: set[str]
+        self,
+        method: str,
+        reply: Reply,
+        code: str,
+        document: Any,
+        signer: Signer,
+        done: set[str],
     ) -> Effects[bool]:
         """Mend what the server says is wrong with us, each thing once."""
         region = reply.headers.get("x-amz-bucket-region") or (
@@ -303,6 +315,17 @@ class Client:
             self.skew = http_date(reply.headers.get("date")).timestamp() - time.time()
             self._sign_again()
             return True
+        if method == "HEAD" and reply.status in (400, 403) and "asked" not in done:
+            # It has no body that could say why; the reply to a GET has.
+            done.add("asked")
+            try:
+                told = yield from self.call("GET", "", "location=")
+            except StorageError:
+                return False
+            error = error_of(told, self.options.bucket)
+            if error.code in _EXPIRED_CODES or error.code == "RequestTimeTooSkewed":
+                raise error
+            return self._signer is not signer
         return False
 
     def _learn(self, reply: Reply) -> None:

@@ -4,19 +4,36 @@ from __future__ import annotations
 
 import time
 
-from objectstorage.errors import ErrOutcomeUnknown, StorageError
+from objectstorage.errors import ErrBackend, ErrOutcomeUnknown, StorageError
 from objectstorage.s3.client import Client, Trace
 from objectstorage.s3.effects import Effects
 from objectstorage.s3.encoding import BufferPayload
-from objectstorage.s3.replies import error_of, unquoted
+from objectstorage.s3.replies import error_of
 from objectstorage.s3.signing import query_of, quote_key
 from objectstorage.s3.transport import Reply
-from objectstorage.s3.writing import Condition, found_ours, refused, settle
-from objectstorage.s3.xml import complete_body, parse_error, parse_text
+from objectstorage.s3.writing import (
+    Condition,
+    etag_within,
+    found_ours,
+    raise_hidden,
+    refused,
+    settle,
+)
+from objectstorage.s3.xml import complete_body, parse_text
 
-__all__ = ["complete_upload", "discard_upload", "remove"]
+__all__ = ["begun", "complete_upload", "discard_upload", "remove"]
 
 _TIDY = 10.0  # seconds that cleaning up may hold up whoever waits for the error
+
+
+def begun(client: Client, reply: Reply) -> str:
+    """The id of the upload that a server says it has begun."""
+    client.expect(reply, 200)
+    raise_hidden(client, reply, Trace())
+    upload_id = parse_text(bytes(reply.body), "UploadId").get("UploadId")
+    if not upload_id:
+        raise ErrBackend("the server began an upload and gave it no id")
+    return upload_id
 
 
 def complete_upload(
@@ -53,21 +70,19 @@ def complete_upload(
         return ours.etag
     if reply.status == 200:
         # The reply begins before the work is done: a failure comes as a body.
-        if parse_error(bytes(reply.body)) is not None:
-            reply.status = 500
-            raise trace.checked(error_of(reply, client.options.bucket))
-        return unquoted(parse_text(bytes(reply.body), "ETag").get("ETag") or "")
+        return (yield from etag_within(client, key, reply, write_id, trace, deadline))
     error = error_of(reply, client.options.bucket)
-    if reply.status == 404 and trace.uncertain:
+    if reply.status == 404 and error.code != "NoSuchBucket":
         # Completed by an attempt whose reply was lost, if it is there.
         unknown = ErrOutcomeUnknown(
             "a reply was lost: the upload was completed and replaced since, or aborted"
         )
-        unknown.__cause__ = error
+        unknown.__cause__ = trace.lost(error)
         ours = yield from found_ours(client, key, write_id, unknown, deadline)
-        if ours is None:
+        if ours is not None:
+            return ours.etag
+        if trace.uncertain:
             raise unknown
-        return ours.etag
     if condition is not None and reply.status == 412:
         return (yield from settle(client, key, condition, trace, reply, deadline)).etag
     if condition is not None and condition.if_match is not None and error.code == "NoSuchKey":

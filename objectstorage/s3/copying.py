@@ -12,15 +12,22 @@ from objectstorage.errors import (
     ErrUnsupported,
 )
 from objectstorage.s3.client import Client, Trace
-from objectstorage.s3.completing import complete_upload, discard_upload
+from objectstorage.s3.completing import begun, complete_upload, discard_upload
 from objectstorage.s3.effects import Effects
 from objectstorage.s3.encoding import BufferPayload
 from objectstorage.s3.reading import head_error
 from objectstorage.s3.replies import META, NO_CONTENT_TYPE, WRITE_ID, error_of, info_of, unquoted
 from objectstorage.s3.signing import query_of, quote_key, quoted
 from objectstorage.s3.transport import Reply
-from objectstorage.s3.writing import Condition, found_ours, settle, sse_headers
-from objectstorage.s3.xml import parse_error, parse_text
+from objectstorage.s3.writing import (
+    Condition,
+    etag_within,
+    found_ours,
+    raise_hidden,
+    settle,
+    sse_headers,
+)
+from objectstorage.s3.xml import parse_text
 from objectstorage.storage import PutResult
 
 __all__ = ["copy_object", "publish_copy"]
@@ -134,10 +141,8 @@ def _copy_once(
         return ours.etag
     if reply.status == 200:
         # A copy's failure may come as a body, after the head said 200.
-        if parse_error(bytes(reply.body)) is not None:
-            reply.status = 500
-            raise trace.checked(error_of(reply, client.options.bucket))
-        return unquoted(parse_text(bytes(reply.body), "ETag").get("ETag") or "")
+        write_id = condition.write_id if condition is not None else None
+        return (yield from etag_within(client, dst, reply, write_id, trace, deadline))
     error = error_of(reply, client.options.bucket)
     if reply.status == 412:
         if trace.uncertain and condition is not None:
@@ -170,8 +175,7 @@ def _copy_parts(
         _described(head, write_id) + sse_headers(client),
         BufferPayload(b""),
     )
-    client.expect(reply, 200)
-    upload_id = parse_text(bytes(reply.body), "UploadId").get("UploadId") or ""
+    upload_id = begun(client, reply)
     try:
         parts: list[tuple[int, str, str | None]] = []
         step = max(client.options.copy_part, -(-info.size // 10_000))
@@ -188,9 +192,7 @@ def _copy_parts(
                 BufferPayload(b""),
             )
             client.expect(reply, 200)
-            if parse_error(bytes(reply.body)) is not None:
-                reply.status = 500
-                raise error_of(reply, client.options.bucket)
+            raise_hidden(client, reply, Trace())
             etag = unquoted(parse_text(bytes(reply.body), "ETag").get("ETag") or "")
             parts.append((number, etag, None))
         return (

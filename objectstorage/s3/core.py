@@ -471,6 +471,8 @@ class Core:
     def clock(self) -> Effects[datetime]:
         """The `Date` of a cheap reply."""
         reply = yield from self.client.call("GET", "", "location=")
+        if "date" not in reply.headers:
+            raise error_of(reply, self.options.bucket)
         return http_date(reply.headers.get("date"))
 
     def presign(self, key: str, method: str, expires: int) -> Effects[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterable
+from copy import copy
 from typing import Any
 
 from objectstorage._plans import keys_of
@@ -23,6 +24,7 @@ from objectstorage.s3.encoding import BufferPayload
 from objectstorage.s3.reading import stat
 from objectstorage.s3.replies import error_of
 from objectstorage.s3.signing import query_of, quote_key, quoted
+from objectstorage.s3.writing import raise_hidden
 from objectstorage.s3.xml import delete_body, parse_delete, parse_uploads
 from objectstorage.storage import Upload
 
@@ -53,6 +55,7 @@ def delete(client: Client, key: str, if_match: str | None, must_exist: bool) -> 
         "DELETE", path, "", headers, trace=trace, raced=if_match is not None
     )
     if reply.status < 300:
+        raise_hidden(client, reply, trace)
         return
     error = error_of(reply, client.options.bucket)
     if reply.status == 404 and error.code != "NoSuchBucket" and if_match is None:
@@ -61,7 +64,7 @@ def delete(client: Client, key: str, if_match: str | None, must_exist: bool) -> 
         if trace.uncertain:
             raise ErrOutcomeUnknown(
                 "a reply was lost: this delete was carried out, or somebody was faster"
-            ) from error
+            ) from trace.lost(error)
         raise ErrPreconditionFailed(f"the ETag is not {if_match!r} any more") from error
     raise trace.checked(error)
 
@@ -101,6 +104,7 @@ def _delete_batch(
 ) -> Effects[None]:
     prefix = client.options.prefix
     body = delete_body([prefix + key for key in batch])
+    trace = Trace()
     digest = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
     try:
         reply = yield from client.call(
@@ -111,13 +115,19 @@ def _delete_batch(
             BufferPayload(
                 body, signed=True, headers=(("content-md5", digest), ("content-type", "text/xml"))
             ),
+            trace=trace,
         )
-        client.expect(reply, 200)
-        errors = parse_delete(bytes(reply.body))
+        if reply.status != 200:
+            raise trace.checked(error_of(reply, client.options.bucket))
+        raise_hidden(client, reply, trace)
+        try:
+            errors = parse_delete(bytes(reply.body))
+        except ErrBackend as exc:
+            raise ErrOutcomeUnknown("the server's answer can't be read") from exc
     except StorageError as exc:
         for key in batch:
             # one error each: they are told apart by their key
-            error = type(exc)(exc.message, status=exc.status, code=exc.code).at(key=key)
+            error = copy(exc).at(key=key)
             error.__cause__ = exc
             failed[key] = error
         return
@@ -144,8 +154,10 @@ def list_uploads(client: Client, prefix: str) -> Effects[None]:
         if markers is not None:
             pairs += [("key-marker", markers[0]), ("upload-id-marker", markers[1])]
         reply = yield from client.call("GET", "", query_of(pairs))
-        if reply.status == 404 and error_of(reply, client.options.bucket).code != "NoSuchBucket":
-            raise ErrUnsupported("this server lists no uploads", status=404)
+        if reply.status == 404 and markers is None:
+            error = error_of(reply, client.options.bucket)
+            if error.code != "NoSuchBucket":
+                raise ErrUnsupported("this server lists no uploads", status=404) from error
         client.expect(reply, 200)
         page = parse_uploads(bytes(reply.body))
         yield Emit(
@@ -165,12 +177,18 @@ def list_uploads(client: Client, prefix: str) -> Effects[None]:
 
 def abort_upload(client: Client, upload: Upload) -> Effects[None]:
     """Throw one unfinished upload away."""
+    trace = Trace()
     reply = yield from client.call(
         "DELETE",
         quote_key(client.options.prefix + upload.key),
         query_of([("uploadId", upload.upload_id)]),
+        trace=trace,
     )
     if reply.status == 404:
+        if trace.uncertain:
+            return  # by an attempt whose reply was lost, or by somebody: it is gone
         error = error_of(reply, client.options.bucket)
         raise ErrNotExist("no such upload", status=404, code=error.code)
-    client.expect(reply, 200, 204)
+    if reply.status not in (200, 204):
+        raise trace.checked(error_of(reply, client.options.bucket))
+    raise_hidden(client, reply, trace)

@@ -12,21 +12,20 @@ from typing import Any
 
 from objectstorage.bodies import Source
 from objectstorage.errors import (
+    ErrBackend,
     ErrNotExist,
     ErrOutcomeUnknown,
-    ErrUnavailable,
     StorageError,
 )
-from objectstorage.s3.client import Client
-from objectstorage.s3.completing import complete_upload, discard_upload, remove
+from objectstorage.s3.client import Client, Trace
+from objectstorage.s3.completing import begun, complete_upload, discard_upload, remove
 from objectstorage.s3.copying import publish_copy
 from objectstorage.s3.dialect import RESERVED
 from objectstorage.s3.effects import Effects, Pull, Spawn, Task, WaitAny
 from objectstorage.s3.encoding import BufferPayload
 from objectstorage.s3.replies import unquoted
 from objectstorage.s3.signing import query_of, quote_key
-from objectstorage.s3.writing import Condition, object_headers
-from objectstorage.s3.xml import parse_text
+from objectstorage.s3.writing import Condition, object_headers, raise_hidden
 from objectstorage.storage import PutResult
 
 __all__ = ["MAX_PARTS", "PartsUpload", "part_size_for", "put_parts"]
@@ -97,10 +96,7 @@ class PartsUpload:
         reply = yield from self._client.call(
             "POST", self._path, "uploads=", headers, BufferPayload(b""), deadline=self._deadline
         )
-        self._client.expect(reply, 200)
-        self._upload_id = parse_text(bytes(reply.body), "UploadId").get("UploadId") or ""
-        if not self._upload_id:
-            raise ErrUnavailable("the server began an upload and gave it no id")
+        self._upload_id = begun(self._client, reply)
 
     def _send(
         self, number: int, data: bytes | bytearray | memoryview
@@ -114,7 +110,11 @@ class PartsUpload:
             "PUT", self._path, query, (), payload, deadline=self._deadline
         )
         self._client.expect(reply, 200)
-        return number, unquoted(reply.headers.get("etag", "")), payload.checksum
+        raise_hidden(self._client, reply, Trace())
+        etag = unquoted(reply.headers.get("etag", ""))
+        if not etag:
+            raise ErrBackend(f"the server took part {number} and gave it no ETag")
+        return number, etag, payload.checksum
 
     def _collect(self) -> Effects[None]:
         done: list[Task] = yield WaitAny(self._flying)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 
 from objectstorage.errors import (
+    ErrBackend,
     ErrIntegrity,
     ErrInvalidRange,
     ErrNotModified,
@@ -52,6 +53,8 @@ def get(client: Client, key: str) -> Effects[bytes]:
     reply = yield from client.call("GET", quote_key(options.prefix + key), "", headers)
     if reply.status != 200:
         raise error_of(reply, options.bucket)
+    if "etag" not in reply.headers:
+        raise ErrBackend("a reply without an ETag is no object's", status=200)
     if not _crc_matches(reply):
         return (yield from fetch(client, key, 0, None, None, None)).data
     return reply.body if type(reply.body) is bytes else bytes(reply.body)
@@ -64,8 +67,12 @@ def fetch(
     end: int | None,
     if_match: str | None,
     if_none_match: str | None,
+    resolved: bool = False,
 ) -> Effects[Fetched]:
-    """Bytes of one version and what is known of it; ranges as `Storage.fetch` has them."""
+    """Bytes of one version and what is known of it; ranges as `Storage.fetch` has them.
+
+    resolved: the range is known to lie within that version.
+    """
     if (start < 0 and end is not None) or (end is not None and end <= start):
         # What HTTP can't say: look first, then ask for that version's bytes.
         return (yield from _fetch_resolved(client, key, start, end, if_match, if_none_match))
@@ -101,7 +108,7 @@ def fetch(
             return Fetched(bytes(reply.body), info)
         # SeaweedFS has no ranges of an empty object `a` beside `a/b`: it says 404.
         folders = client.dialect is not None and client.dialect.folder_order
-        if status == 416 or (status == 404 and ranged and folders):
+        if not resolved and (status == 416 or (status == 404 and ranged and folders)):
             return (yield from _fetch_resolved(client, key, start, end, if_match, if_none_match))
         if status == 412:
             # Some servers say so of what is not there, too.
@@ -159,7 +166,7 @@ def _fetch_resolved(
         if first == stop:
             return Fetched(b"", info)
         try:
-            return (yield from fetch(client, key, first, stop, info.etag, None))
+            return (yield from fetch(client, key, first, stop, info.etag, None, True))
         except ErrPreconditionFailed:
             if if_match is not None:
                 raise

@@ -13,13 +13,13 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from objectstorage.errors import (
+    ErrBackend,
     ErrConflict,
     ErrExist,
     ErrIntegrity,
     ErrNotExist,
     ErrOutcomeUnknown,
     ErrPreconditionFailed,
-    ErrUnavailable,
     StorageError,
     is_err_not_exist,
 )
@@ -38,13 +38,16 @@ from objectstorage.s3.replies import (
 )
 from objectstorage.s3.signing import quote_key, quoted
 from objectstorage.s3.transport import Reply
+from objectstorage.s3.xml import parse_error, parse_text
 from objectstorage.storage import ObjectInfo, PutResult
 
 __all__ = [
     "Condition",
+    "etag_within",
     "found_ours",
     "object_headers",
     "put_payload",
+    "raise_hidden",
     "refused",
     "settle",
     "sse_headers",
@@ -72,6 +75,10 @@ class Condition(NamedTuple):
     def verb(self) -> str:
         """Its name in `capabilities.conditions`."""
         return "create" if self.create else "replace"
+
+    def refused_by(self, status: int) -> bool:
+        """Whether a reply's status says that it did not hold: 404 is of no key there to match."""
+        return status == 412 or (status == 404 and self.if_match is not None)
 
     @property
     def header(self) -> tuple[str, str]:
@@ -146,10 +153,14 @@ def put_payload(
         if etag:
             return PutResult(key, size, etag)
     if reply.status < 300:
+        raise_hidden(client, reply, trace)
         # No ETag in the reply: ask for it.
-        info = yield from _head(client, key)
+        try:
+            info = yield from _head(client, key)
+        except StorageError as exc:
+            raise ErrOutcomeUnknown("the server took it, and does not show it") from exc
         return _result(info, size, None)
-    if condition is None or reply.status not in (404, 412):
+    if condition is None or not condition.refused_by(reply.status):
         raise trace.checked(error_of(reply, client.options.bucket))
     settled = yield from settle(client, key, condition, trace, reply, deadline)
     return _result(settled, size, None)
@@ -197,10 +208,10 @@ def settle(
     have replaced ours since: `ErrOutcomeUnknown`.
     """
     error = refused(condition, reply, client.options.bucket)
-    if not trace.uncertain or is_err_not_exist(error):
-        if condition.create and client.dialect is not None and client.dialect.folder_order:
-            yield from _check_folder(client, key, error)
+    if is_err_not_exist(error):
         raise error
+    if not trace.uncertain:
+        return (yield from _settle_first(client, key, condition, error))
     path = quote_key(client.options.prefix + key)
     try:
         head = yield from client.call("HEAD", path, deadline=deadline)
@@ -224,21 +235,68 @@ def settle(
     raise ErrOutcomeUnknown(
         "a reply was lost and the condition fails now: this write was not carried out, "
         "or it was and has been replaced since"
-    ) from ErrUnavailable("lost replies", attempts=trace.attempts)
+    ) from trace.lost(error)
 
 
-def _check_folder(client: Client, key: str, error: StorageError) -> Effects[None]:
-    """`ErrConflict` if it was no object that the create-only write met.
+def _settle_first(
+    client: Client, key: str, condition: Condition, error: StorageError
+) -> Effects[ObjectInfo]:
+    """The object if it is ours, though the first attempt was refused; else the error.
 
-    SeaweedFS holds `a` beside `a/b`, but takes the folder, even an emptied one,
-    for the object `a` when it decides whether to create that.
+    A gateway may send a request twice when its own connection broke, and then
+    says what it heard of the second. And `ErrConflict` if it was no object that
+    a create-only write met: SeaweedFS holds `a` beside `a/b`, but takes the
+    folder, even an emptied one, for the object `a`.
     """
-    head = yield from client.call("HEAD", quote_key(client.options.prefix + key))
-    if head.status == 404:
+    try:
+        head = yield from client.call("HEAD", quote_key(client.options.prefix + key))
+    except StorageError:
+        raise error
+    if head.status == 200 and head.headers.get(WRITE_ID) == condition.write_id:
+        return info_of(key, head)
+    folders = client.dialect is not None and client.dialect.folder_order
+    if head.status == 404 and condition.create and folders:
         raise ErrConflict(
             "this server takes the folder of that name for an object, and creates none; "
             "an unconditional write works"
         ) from error
+    raise error
+
+
+def raise_hidden(client: Client, reply: Reply, trace: Trace) -> None:
+    """Raise the error that a reply of success has for a body, if it has one."""
+    if reply.body and parse_error(bytes(reply.body)) is not None:
+        reply.status = 500
+        raise trace.checked(error_of(reply, client.options.bucket))
+
+
+def etag_within(
+    client: Client,
+    key: str,
+    reply: Reply,
+    write_id: str | None,
+    trace: Trace,
+    deadline: float | None,
+) -> Effects[str]:
+    """The ETag in the document of a success, which is an error if the document says so.
+
+    One that can't be read says nothing: the object then tells, by its write id.
+    """
+    raise_hidden(client, reply, trace)
+    try:
+        etag = parse_text(bytes(reply.body), "ETag").get("ETag")
+        if not etag:
+            raise ErrBackend("the server answered without an ETag")
+    except ErrBackend as exc:
+        unknown = ErrOutcomeUnknown("the server's answer can't be read")
+        unknown.__cause__ = exc
+        ours = None
+        if write_id is not None:
+            ours = yield from found_ours(client, key, write_id, unknown, deadline)
+        if ours is None:
+            raise unknown
+        return ours.etag
+    return unquoted(etag)
 
 
 def found_ours(

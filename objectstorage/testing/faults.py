@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Self, TypeAlias
 
 from objectstorage.testing._calls import Answer, Call, Request
@@ -155,35 +156,77 @@ class Rule:
         return self._do(act)
 
     def truncate(self, at: int, *, reset: bool = False) -> Self:
-        """Cut the reply's body off after `at` bytes: close, or reset."""
+        """Cut the reply's body after `at` bytes (negative: so many are lost): close, or reset."""
 
         async def act(call: Call) -> None:
             answer = await call.forward()
             whole = answer.encode(call.request.method)
-            await call.send(whole[: len(whole) - max(0, len(answer.body) - at)])
+            lost = min(-at, len(answer.body)) if at < 0 else max(0, len(answer.body) - at)
+            await call.send(whole[: len(whole) - lost])
             if reset:
                 call.reset()
             call.going = False
 
         return self._do(act)
 
-    def drip(self, rate: int) -> Self:
-        """Send the reply at `rate` bytes a second, one by one."""
+    def hold_reply(self) -> Self:
+        """Let the server carry it out, then say nothing for as long as the client waits."""
 
         async def act(call: Call) -> None:
-            for byte in (await call.forward()).encode(call.request.method):
-                await call.send(bytes([byte]))
-                await asyncio.sleep(1 / rate)
+            await call.forward()
+            await call.silence()
+
+        return self._do(act)
+
+    def cut_head(self, at: int = 20) -> Self:
+        """Let the server carry it out, then close after `at` bytes of the reply's head."""
+
+        async def act(call: Call) -> None:
+            await call.send((await call.forward()).encode(call.request.method)[:at])
+            call.going = False
+
+        return self._do(act)
+
+    def trail(self, data: bytes | None = None) -> Self:
+        """Send `data` behind the reply, which nobody asked for; None: the reply again."""
+
+        async def act(call: Call) -> None:
+            whole = (await call.forward()).encode(call.request.method)
+            await call.send(whole + (whole if data is None else data))
+
+        return self._do(act)
+
+    def raw(self, pieces: Iterable[bytes]) -> Self:
+        """Reply with these bytes as they are, for as long as the client listens; then close."""
+
+        async def act(call: Call) -> None:
+            await call.read()
+            for piece in pieces:
+                await call.send(piece)
+            call.going = False
+
+        return self._do(act)
+
+    def drip(self, rate: int) -> Self:
+        """Send the reply at `rate` bytes a second: one by one, or what a millisecond has."""
+        step = max(1, rate // 1000)
+
+        async def act(call: Call) -> None:
+            whole = (await call.forward()).encode(call.request.method)
+            for at in range(0, len(whole), step):
+                await call.send(whole[at : at + step])
+                await asyncio.sleep(step / rate)
 
         return self._do(act)
 
     def corrupt(self, at: int = 0) -> Self:
-        """Flip a bit of the byte at `at` in the reply's body."""
+        """Flip a bit of the byte at `at` in the reply's body, if it has one."""
 
         async def act(call: Call) -> None:
             answer = await call.forward()
             body = bytearray(answer.body)
-            body[at] ^= 1
+            if body:
+                body[at] ^= 1
             await call.reply(answer._replace(body=bytes(body)))
 
         return self._do(act)
@@ -230,12 +273,31 @@ class Rule:
 
         return self._do(act)
 
+    def never_advance(self) -> Self:
+        """Give every request for a listing's page the first one, made to say that it goes on."""
+        pages: list[Answer] = []
+
+        async def act(call: Call) -> None:
+            if not pages:
+                answer = await call.forward()
+                listed, end, rest = _TRUNCATED.sub(b"", answer.body).rpartition(b"</List")
+                pages.append(answer._replace(body=listed + _GOES_ON + end + rest))
+            await call.read()
+            await call.reply(pages[0])
+
+        return self._do(act)
+
 
 async def pass_on(call: Call) -> None:
     """No fault at all."""
     await call.reply(await call.forward())
 
 
+_TRUNCATED = re.compile(rb"<IsTruncated>\w*</IsTruncated>")
+_GOES_ON = (
+    b"<IsTruncated>true</IsTruncated><NextContinuationToken>again</NextContinuationToken>"
+    b"<NextKeyMarker>again</NextKeyMarker><NextUploadIdMarker>again</NextUploadIdMarker>"
+)
 _XML = {"content-type": "application/xml"}
 
 

@@ -25,10 +25,14 @@ __all__ = ["Answer", "FaultProxy", "Request", "Rule"]
 
 
 class FaultProxy:
-    """A proxy on loopback, in a thread of its own, before the server at `host`:`port`."""
+    """A proxy on loopback, in a thread of its own, before the server at `host`:`port`.
 
-    def __init__(self, host: str, port: int) -> None:
+    listen: the port to listen on; 0 takes a free one.
+    """
+
+    def __init__(self, host: str, port: int, *, listen: int = 0) -> None:
         self.upstream = (host, port)
+        self._listen = listen
         self.requests: list[Request] = []
         self.forwarded: list[Request] = []
         self._rules: list[Rule] = []
@@ -54,6 +58,10 @@ class FaultProxy:
         rule = Rule(method, path, where, nth, times)
         self._rules.append(rule)
         return rule
+
+    def forget(self, rule: Rule) -> None:
+        """Drop one rule, while others go on."""
+        self._rules.remove(rule)
 
     def clear(self) -> None:
         """Forget the rules and what was seen."""
@@ -91,7 +99,7 @@ class FaultProxy:
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
-        server = await asyncio.start_server(self._client, "127.0.0.1", 0, limit=LIMIT)
+        server = await asyncio.start_server(self._client, "127.0.0.1", self._listen, limit=LIMIT)
         self.port: int = server.sockets[0].getsockname()[1]
         self._ready.set()
         await self._stop.wait()
