@@ -620,6 +620,23 @@ def test_a_long_log_is_read_in_few_requests(memory: Kit) -> None:
     assert memory.reader().read() == whole
 
 
+def test_sums_on_every_store(kit: Kit) -> None:
+    pieces = [b"%d," % i for i in range(66)]
+    whole = b"".join(pieces)
+    kit.write("a", *pieces, finish=False)
+    assert sum("-sum-" in key for key in kit.all_keys()) == 1
+    for offset in (0, 1, len(whole) - 7, len(whole) - 1, len(whole)):
+        assert kit.reader().read(offset) == whole[offset:]
+    with kit.writer(store=kit.handle(), resume=True) as writer:
+        assert writer.offset == len(whole)
+        writer.write(b"end")
+    chunks = kit.reader().follow()
+    got = next(chunks)
+    assert got == whole[: len(got)] == b"".join(pieces[:64])
+    kit.archive()
+    assert got + b"".join(chunks) == whole + b"end"
+
+
 def test_a_log_that_ends_with_a_sum_is_taken_over(memory: Kit) -> None:
     former = memory.writer()
     for _ in range(64):

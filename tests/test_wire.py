@@ -29,7 +29,7 @@ from objectstorage.errors import (
     is_,
     is_err_from_remote,
 )
-from objectstorage.services.wire import application, encode
+from objectstorage.services.wire import application, encode, error_response
 
 SECRET = "hunter2-AKIAIOSFODNN7EXAMPLE"
 WORDS = "what the user may know"
@@ -289,6 +289,13 @@ def test_a_code_not_known_yet_has_its_status_kind(status: int, kind: str) -> Non
     error = error_of(status, json.dumps({"code": "newer", "message": "m"}).encode())
     assert type(error.__cause__).__name__ == kind
     assert (error.code, error.message, error.details) == ("newer", "m", {})
+
+
+def test_the_response_of_a_middleware() -> None:
+    response = error_response(errors.ErrUnauthorized("a token is needed"))
+    assert response.status_code == 401
+    assert response.headers["error-code"] == "unauthorized"
+    assert json.loads(response.body)["message"] == "a token is needed"
 
 
 def test_a_kind_of_somebody_elses() -> None:

@@ -34,7 +34,7 @@ from objectstorage import errors
 from objectstorage.client.replies import CODE_HEADER, code_of, error_of
 from objectstorage.errors import ErrFromRemote, ErrInternal, StorageError
 
-__all__ = ["ErrorMiddleware", "Reply", "application", "encode", "error_of"]
+__all__ = ["ErrorMiddleware", "Reply", "application", "encode", "error_of", "error_response"]
 
 _log = logging.getLogger("objectstorage.services")
 
@@ -102,6 +102,11 @@ def _has_kind(err: BaseException) -> bool:
 
 def _sentence(status: int) -> str:
     return _SENTENCES.get(status, HIDDEN)
+
+
+def error_response(err: BaseException) -> Response:
+    """`err` as a response, for who answers before the application: a middleware that guards it."""
+    return _response(encode(err))
 
 
 def _response(reply: Reply, headers: Mapping[str, str] | None = None) -> Response:
