@@ -287,7 +287,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.datamanager", description=__doc__)
     parser.add_argument("--s3", action="store_true", help="on S3 instead of a folder")
-    parser.add_argument("--seconds", type=float, default=3.0, help="for each rate")
+    parser.add_argument("--seconds", type=float, default=3.0, help="for each rate; 0: no rates")
     parser.add_argument(
         "--entries", type=int, default=1_000_000, help="for the checkpoint; 0: none"
     )
@@ -303,7 +303,8 @@ def main() -> None:
 
         if args.s3:
             server = external() or stack.enter_context(seaweedfs())
-        rates(fresh("rates"), args.seconds, sqlite=not args.s3)
+        if args.seconds:
+            rates(fresh("rates"), args.seconds, sqlite=not args.s3)
         if args.entries:
             sizes(fresh("sizes"), args.entries)
 

@@ -233,7 +233,7 @@ def test_what_is_torn_is_named(run: Run, data: DataManager, tmp_path: Path) -> N
     data.checkpoint()
     good = run("verify")
     assert good.code == 0
-    assert "100 entries, 1 commits" in good.lines[-1]
+    assert "100 entries in the checkpoint, 1 commits" in good.lines[-1]
     (torn,) = (tmp_path / "store" / "data" / "t").glob("*.data")
     torn.write_bytes(torn.read_bytes()[:-50])
     bad = run("verify")

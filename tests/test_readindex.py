@@ -25,6 +25,8 @@ from objectstorage.datamanager.db import Database
 from objectstorage.datamanager.index import AsyncReadIndex, ReadIndex, Transaction
 from objectstorage.memory import MemoryStorage
 from objectstorage.posix import PosixStorage
+from objectstorage.storage import Fetched
+from objectstorage.wrappers.aio import AsyncForwardingStorage
 
 TABLES = [
     "CREATE TABLE parents (id TEXT PRIMARY KEY, data TEXT NOT NULL)",
@@ -173,6 +175,28 @@ def test_what_the_log_does_not_tell_is_read_from_the_snapshot(
     assert index.do(all_rows)[-1] == ("e", "4")
 
 
+def test_two_that_share_a_file_take_in_each_commit_once(data: DataManager, path: Path) -> None:
+    tables = ["CREATE TABLE counts (n INTEGER)", "INSERT INTO counts VALUES (0)"]
+
+    def count(tx: Transaction, action: Action) -> None:
+        tx.execute("UPDATE counts SET n = n + 1")
+
+    put(data, "a", "0")
+    indexes = [ReadIndex(data, path, tables, count) for _ in range(3)]
+    indexes[0].catch_up()
+    followers = [threading.Thread(target=index.follow, kwargs={"poll": 0.001}) for index in indexes]
+    for follower in followers:
+        follower.start()
+    for number in range(1, 100):
+        put(data, "a", str(number))
+    for index in indexes:
+        index.wait_for(100)
+        assert index.do(lambda tx: tx.query_one("SELECT n FROM counts")) == (100,)
+    for index, follower in zip(indexes, followers, strict=True):
+        index.close()
+        follower.join()
+
+
 def test_it_is_its_error_that_comes_out_of_apply(data: DataManager, path: Path) -> None:
     broken = True
 
@@ -299,6 +323,39 @@ def test_a_filling_that_is_cancelled_leaves_the_tables_as_they_were(path: Path) 
                 await task
         async with AsyncReadIndex(data, path, TABLES, apply) as index:
             assert len(await index.do(all_rows)) == 1000
+
+    asyncio.run(main())
+
+
+class Stuck(AsyncForwardingStorage):
+    """Once told to, never done with reading a data file."""
+
+    def __init__(self, store: aio.AsyncStorage) -> None:
+        super().__init__(store)
+        self.reached: asyncio.Event | None = None
+
+    async def fetch(self, key: str, **options: Any) -> Fetched:
+        if self.reached is not None and key.startswith("data/"):
+            self.reached.set()
+            await asyncio.Event().wait()
+        return await super().fetch(key, **options)
+
+
+def test_a_filling_that_waits_for_the_store_is_cancelled_at_once(path: Path) -> None:
+    async def main() -> None:
+        store = Stuck(aio.open_storage("memory://"))
+        data = AsyncDataManager(store)
+        await data.write([Put("t", "a", b"1")])
+        await data.checkpoint()
+        store.reached = asyncio.Event()
+        async with AsyncReadIndex(AsyncDataManager(store), path, TABLES, apply) as index:
+            task = asyncio.create_task(index.catch_up())
+            await store.reached.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            store.reached = None
+            assert await index.do(all_rows) == [("a", "1")]
 
     asyncio.run(main())
 

@@ -31,8 +31,8 @@ def run(args: Namespace, session: Session, out: Output) -> int:
         out.record({**report._asdict(), "problems": len(report.problems)})
     else:
         out.line(
-            f"sequence {report.seq:,}: {report.entries:,} entries, {report.commits:,} commits, "
-            f"{report.objects:,} objects, {report.orphans:,} orphans, "
-            f"{len(report.problems):,} problems"
+            f"sequence {report.seq:,}: {report.entries:,} entries in the checkpoint, "
+            f"{report.commits:,} commits in the log, {report.objects:,} objects, "
+            f"{report.orphans:,} orphans, {len(report.problems):,} problems"
         )
     return EXIT_FAILED if report.problems else 0
