@@ -12,8 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from conftest import Tried
+from filesystems import btrfs, needs_root
 
 from objectstorage.posix import PosixStorage
+
+pytestmark = pytest.mark.faults
 
 _HEAD = """
 import os, sys, time
@@ -26,13 +30,22 @@ me = int(sys.argv[2])
 
 @pytest.fixture(params=["disk", "memory"])
 def root(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
-    """A store's directory on the disk's file system, and one on tmpfs."""
+    """A store's directory on the disk's file system, and one on tmpfs; on request on btrfs."""
     if request.param == "disk":
         yield tmp_path / "store"
+        return
+    if request.param == "btrfs":
+        with btrfs(tmp_path / "mounted") as mounted:
+            yield mounted / "store"
         return
     folder = Path("/dev/shm") / f"objectstorage-{os.getpid()}-{tmp_path.name}"
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
+
+
+on_btrfs_too = pytest.mark.parametrize(
+    "root", ["disk", "memory", pytest.param("btrfs", marks=needs_root)], indirect=True
+)
 
 
 def start(root: Path, script: str, count: int) -> list[subprocess.Popen[str]]:
@@ -98,6 +111,7 @@ else:
     outputs(start(root, script, 4))
 
 
+@on_btrfs_too
 def test_put_against_pruning(root: Path) -> None:
     script = """
 end = time.monotonic() + 2
@@ -143,24 +157,42 @@ else:
     outputs(start(root, script, 4))
 
 
-def test_no_key_is_missed_while_others_are_replaced(root: Path) -> None:
+@on_btrfs_too
+def test_no_key_is_missed_whatever_others_do(root: Path, tried: Tried) -> None:
     store = PosixStorage(root, durable=False)
-    keys = sorted(f"d/{i:05}" for i in range(3000))
+    keys = sorted(f"d{i % 3}/{i:05}" for i in range(2400))
     for key in keys:
         store.put(key, b"")
     script = """
 import random
 end = time.monotonic() + 3
+i = 0
 while time.monotonic() < end:
-    store.put(f"d/{random.randrange(3000):05}", b"")
+    i += 1
+    n = random.randrange(2400)
+    if me == 0:
+        store.put(f"d{n % 3}/{n:05}", b"")
+    else:
+        # beside those that stay, and in folders that come and go among them
+        key, other = f"d{n % 3}/{n:05}-{i}", f"d{i % 3}/{n:05}x/y/{me}"
+        store.put(key, b"", create=True)
+        store.move(key, other)
+        store.copy(other, key)
+        store.delete_many([key, other])
 """
-    writers = start(root, script, 2)
+    writers = start(root, script, 3)
     scans = 0
     while any(process.poll() is None for process in writers):
-        assert [info.key for info in store.list()] == keys
-        scans += 1
+        for prefix in ("", "d1/"):
+            found = [info.key for info in store.list(prefix)]
+            assert found == sorted(set(found))
+            stay = [key for key in found if len(key) == 8]
+            assert stay == [key for key in keys if key.startswith(prefix)]
+            scans += 1
     outputs(writers)
     assert scans > 1
+    assert [info.key for info in store.list()] == keys
+    tried("races", "listings of a directory tree against everything", scans)
 
 
 def test_a_killed_writer_leaves_nothing_for_long(root: Path) -> None:
