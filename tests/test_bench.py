@@ -31,6 +31,7 @@ from objectstorage.bench import (
     run,
     stats,
     storage_target,
+    svg,
 )
 from objectstorage.bench.compare import Side, compare, differences, verdict
 from objectstorage.bench.driver import Pace, Record, drive_threads
@@ -606,3 +607,7 @@ class TestLines:
         header = made([1.0]).header()
         with pytest.raises(ErrBadRequest, match="second run"):
             load([header, header])
+
+
+def test_times_between_two_round_numbers_have_a_tick() -> None:
+    assert svg._log_ticks(3.2e-5, 3.9e-5) == [3.2e-5]

@@ -155,7 +155,8 @@ def _log_ticks(low: float, high: float) -> list[float]:
     if math.log10(high / low) < 2:
         ticks = [n * tick for tick in ticks for n in (1, 2, 5)]
     ticks = [tick for tick in ticks if low <= tick <= high]
-    return ticks[:: -(-len(ticks) // 5)] or [low]
+    # None at all if both lie between two of them.
+    return ticks[:: -(-len(ticks) // 5)] if ticks else [low]
 
 
 def _ratio_ticks(low: float, high: float) -> list[float]:
