@@ -35,6 +35,9 @@ COMMANDS: dict[str, str] = {
     "compare": "compare two stores, or two measurements",
     "doctor": "try whether a store does what it says",
     "data": "transactional documents in a store: status, ls, get, put, verify and others",
+    "runservice": "serve runs and their tasks, logs and caches over HTTP",
+    "executor": "run tasks of a run service",
+    "logs": "write or follow the logs of a task",
 }
 """Name to a line of help, in the order of `--help`."""
 

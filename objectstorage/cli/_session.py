@@ -48,6 +48,7 @@ class Session:
         self._profile: Profile | None = load_profile(args.profile)
         self._options = _explicit_options(args)
         self._used: set[str] = set()
+        self._schemes: set[str] = set()
         self._stores: dict[str, Storage] = {}
         self.chosen: str | None = args.store or (
             self._profile.url if self._profile and args.profile else None
@@ -84,22 +85,31 @@ class Session:
         """Refuse options that none of the stores opened so far has."""
         unused = sorted(set(self._options) - self._used)
         if unused:
-            schemes = sorted({url.partition(":")[0] for url in self._stores})
+            schemes = sorted(self._schemes)
             raise Usage(f"{' and '.join(schemes)} has no option {', '.join(map(repr, unused))}")
 
     def open(self, url: str) -> Storage:
         """The store of a URL, with the options given for its kind."""
         if url not in self._stores:
-            scheme = url.partition(":")[0].lower()
-            options: dict[str, Any] = {}
-            if self._profile is not None and self._profile.scheme == scheme:
-                options.update(self._profile.options)
-            for name, value in self._options.items():
-                if name in store_class(scheme).OPTIONS:
-                    options[name] = value
-                    self._used.add(name)
-            self._stores[url] = open_storage(url, **options)
+            self._stores[url] = open_storage(url, **self._options_of(url))
         return self._stores[url]
+
+    def default_url(self, fallback: str) -> tuple[str, dict[str, Any]]:
+        """URL and options of the default store, or of `fallback`, for who opens it himself."""
+        url = self._default or fallback
+        return url, self._options_of(url)
+
+    def _options_of(self, url: str) -> dict[str, Any]:
+        scheme = url.partition(":")[0].lower()
+        self._schemes.add(scheme)
+        options: dict[str, Any] = {}
+        if self._profile is not None and self._profile.scheme == scheme:
+            options.update(self._profile.options)
+        for name, value in self._options.items():
+            if name in store_class(scheme).OPTIONS:
+                options[name] = value
+                self._used.add(name)
+        return options
 
     def _place(self, text: str) -> Place:
         match = _ADDRESS.fullmatch(text)

@@ -1,8 +1,10 @@
 """Services over any store, on Starlette: what the `[services]` extra brings.
 
-    wire     errors as replies, and the application that makes them
-    logs     routes that serve and follow logs
-    caches   routes that save and restore caches
+    wire         errors as replies, and the application that makes them
+    logs         routes that serve and follow logs
+    caches       routes that save and restore caches
+    runservice   runs and their tasks, kept in a data manager
+    executor     runs the tasks, as processes
 
 An application of its own, in a module that uvicorn is given:
 

@@ -8,7 +8,9 @@ import httpx
 
 from objectstorage.client._async.caches import AsyncCaches
 from objectstorage.client._async.calls import AsyncCalls
+from objectstorage.client._async.executors import AsyncExecutors
 from objectstorage.client._async.logs import AsyncLogs
+from objectstorage.client._async.runs import AsyncRuns
 
 __all__ = ["AsyncClient"]
 
@@ -28,3 +30,5 @@ class AsyncClient:
         self.calls = AsyncCalls(url, http, headers or {})
         self.logs = AsyncLogs(self.calls)
         self.caches = AsyncCaches(self.calls)
+        self.runs = AsyncRuns(self.calls)
+        self.executors = AsyncExecutors(self.calls)

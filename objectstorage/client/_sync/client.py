@@ -12,7 +12,9 @@ import httpx
 
 from objectstorage.client._sync.caches import Caches
 from objectstorage.client._sync.calls import Calls
+from objectstorage.client._sync.executors import Executors
 from objectstorage.client._sync.logs import Logs
+from objectstorage.client._sync.runs import Runs
 
 __all__ = ["Client"]
 
@@ -32,3 +34,5 @@ class Client:
         self.calls = Calls(url, http, headers or {})
         self.logs = Logs(self.calls)
         self.caches = Caches(self.calls)
+        self.runs = Runs(self.calls)
+        self.executors = Executors(self.calls)
