@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
 
+import httpx
+
 from objectstorage.client._sync.calls import Calls, parsed
 from objectstorage.client.tasks import ExecutorTask, Heartbeat, Spec, Status
 from objectstorage.client.types import Result
@@ -61,7 +63,7 @@ class Executors:
         response = self._post(spec.executor, "hand_back", fields)
         return Result(parsed(response, ExecutorTask.parse, response.json), response)
 
-    def _post(self, executor: str, verb: str, fields: dict[str, Any]) -> Any:
+    def _post(self, executor: str, verb: str, fields: dict[str, Any]) -> httpx.Response:
         path = f"{self._path}/{quote(executor, safe='')}/{verb}"
         return self._calls.call("POST", path, params={}, json=fields)
 
