@@ -14,7 +14,8 @@ class Limits(NamedTuple):
     file_bytes: a data file is cut beyond this; one is in memory when it is made.
     block_bytes: what reading one entry reads of a data file.
     checkpoint_bytes, checkpoint_commits: so much log since the last checkpoint,
-        and the writer that made it so makes a checkpoint.
+        and the writer that made it so makes a checkpoint. Bytes are what it takes
+        in memory: 200 are added for each action.
     log_bytes: so much log since the last checkpoint, and a writer must make a
         checkpoint before it commits. This bounds what a reader holds in memory.
     """

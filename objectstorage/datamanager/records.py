@@ -51,6 +51,7 @@ __all__ = [
     "unpack_slot",
     "unpack_status",
     "unpack_types",
+    "weight",
 ]
 
 FORMAT = "FORMAT.json"
@@ -139,7 +140,7 @@ class Control(NamedTuple):
 
     `epoch`: raised by `fence`. `sweep`: the sequence of the last sweep; payloads
     written before it may be gone. `maintenance`: why writers are refused, None
-    when they are not. `total`: bytes of all payloads so far.
+    when they are not. `total`: the `weight` of all commits so far.
     """
 
     epoch: int = 0
@@ -155,6 +156,11 @@ class Payload(NamedTuple):
     sha256: str
     key: str | None
     data: bytes | None
+
+
+def weight(payload: Payload, actions: int) -> int:
+    """About the bytes that a commit of so many actions takes in memory."""
+    return payload.length + 200 * actions
 
 
 class Slot(NamedTuple):

@@ -12,7 +12,15 @@ from objectstorage.datamanager._async.tail import AsyncTail
 from objectstorage.datamanager.frames import pack_actions
 from objectstorage.datamanager.model import Commit
 from objectstorage.datamanager.proposal import Attempt, Proposal, merge
-from objectstorage.datamanager.records import Payload, Record, Slot, pack_slot, pack_types, slot_key
+from objectstorage.datamanager.records import (
+    Payload,
+    Record,
+    Slot,
+    pack_slot,
+    pack_types,
+    slot_key,
+    weight,
+)
 from objectstorage.datamanager.state import Head
 from objectstorage.errors import (
     ErrBackend,
@@ -139,7 +147,8 @@ class AsyncCommitter:
             payload = await self._payload(members, head.control.sweep)
         control = head.control
         if payload is not None:
-            control = control._replace(total=control.total + payload.length)
+            actions = sum(len(member.actions) for member in members)
+            control = control._replace(total=control.total + weight(payload, actions))
         if first.change is not None:
             control = first.change(head.seq + 1, control)
         groups = tuple(sorted({group for member in members for group in member.groups}))

@@ -24,6 +24,7 @@ from objectstorage.datamanager.records import (
     slot_key,
     status_key,
     unpack,
+    weight,
 )
 from objectstorage.errors import ErrIntegrity, ErrNotExist, StorageError
 
@@ -194,6 +195,9 @@ class AsyncVerifier:
             self._wrong(exc.key or key, exc)
             return None
         self._commits += 1
+        mine = weight(slot.payload, len(record.actions)) if slot.payload else 0
+        if before is not None and slot.control.total != before.control.total + mine:
+            self._wrong(key, "its total is not that of the one before and its own")
         if record.types is not None:
             await self._check_types(record.types)
         return slot
@@ -203,9 +207,6 @@ class AsyncVerifier:
         if before is not None:
             if slot.previous != before.id:
                 self._wrong(key, f"it says that it follows {slot.previous!r}, not {before.id!r}")
-            length = slot.payload.length if slot.payload else 0
-            if slot.control.total != before.control.total + length:
-                self._wrong(key, "its total is not that of the one before and its own")
             if not _follows(slot.control, before.control):
                 self._wrong(key, "epoch or sweep go back")
         elif slot.seq == 1 and slot.previous:
