@@ -121,3 +121,159 @@ def test_a_prefix_that_the_server_holds_is_used(moto: S3Server) -> None:
     with open_storage(url, **moto.options()) as store:
         store.put(KEY, b"x")
         assert [info.key for info in store.list()] == [KEY]
+
+
+# -- replies that no server should give --------------------------------------------
+
+
+def reply(body: bytes, *headers: bytes, status: bytes = b"200 OK") -> list[bytes]:
+    lines = b"".join(header + b"\r\n" for header in headers)
+    if not any(header.lower().startswith(b"content-length") for header in headers):
+        lines += b"Content-Length: %d\r\n" % len(body)
+    return [b"HTTP/1.1 " + status + b"\r\n" + lines + b"\r\n" + body]
+
+
+OBJECT = (b'ETag: "e"', b"Last-Modified: Wed, 21 Oct 2015 07:28:00 GMT")
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        reply(b"abc", *OBJECT, b"Content-Length: 10"),
+        reply(b"abc", *OBJECT, b"Content-Length: -3"),
+        reply(b"abc", *OBJECT, b"Content-Length: 3x"),
+        reply(b"abc", *OBJECT, b"Content-Length: 3", b"Content-Length: 2"),
+        reply(b"abc", *OBJECT, b"Content-Length: 3", b"Transfer-Encoding: chunked"),
+        reply(b"zz\r\nabc", *OBJECT, b"Transfer-Encoding: chunked")[:1],
+        reply(b"abc", *OBJECT, b"x-evil: 1\r\n folded"),
+        reply(b"abc", *OBJECT, b"x-evil: \0"),
+        reply(b"abc", b"Last-Modified: never"),
+        reply(b"abc", *OBJECT, b"x-amz-checksum-crc32: AAAAAA=="),
+        reply(b"", status=b"99 What"),
+        reply(b"", status=b"abc"),
+        [b""],
+        [b"\xff" * 100_000],
+        [b"SSH-2.0-OpenSSH_9.7\r\n"],
+    ],
+)
+@pytest.mark.parametrize("verb", ["get", "stream", "fetch"])
+def test_no_such_reply_is_an_object(bench: Bench, verb: str, raw: list[bytes]) -> None:
+    bench.proxy.on(method="GET", path=KEY, nth=None).raw(raw)
+    with pytest.raises(StorageError) as caught:
+        getattr(bench.open(attempts=2), verb)(KEY)
+    assert caught.value.key == KEY
+
+
+def listing(*contents: str) -> bytes:
+    return (
+        '<?xml version="1.0"?><ListBucketResult><IsTruncated>false</IsTruncated>'
+        + "".join(contents)
+        + "</ListBucketResult>"
+    ).encode("utf-8", "surrogateescape")
+
+
+def entry(key: str, size: str = "1", etag: str = "e", date: str = "2020-01-01T00:00:00Z") -> str:
+    return (
+        f"<Contents><Key>{key}</Key><LastModified>{date}</LastModified>"
+        f"<ETag>{etag}</ETag><Size>{size}</Size></Contents>"
+    )
+
+
+_LEVELS = "".join(f'<!ENTITY e{n} "{f"&e{n - 1};" * 10}">' for n in range(1, 10))
+BOMB = f'<?xml version="1.0"?><!DOCTYPE l [<!ENTITY e0 "ha">{_LEVELS}]><l>&e9;</l>'.encode()
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        BOMB,
+        b'<!DOCTYPE l SYSTEM "file:///etc/passwd"><l/>',
+        listing("<a>" * 100_000),
+        listing("<x>" + "</x><x>" * 10_000),
+        listing(entry("OWNa", size="-1")),
+        listing(entry("OWNa", size="1e3")),
+        listing(entry("OWNa", size="9" * 5000)),
+        listing(entry("OWNa", date="9999999-01-01")),
+        listing(entry("OWNa", etag="")),
+        listing(entry("elsewhere/a")),
+        listing(entry("OWN../../etc/passwd\x07")),
+        listing(entry("OWN\udcff\udcfe")),
+        listing(entry("OWNb"), entry("OWNa")),
+        listing(entry("OWNa"), entry("OWNa")),
+        listing("<IsTruncated>maybe</IsTruncated>"),
+        b"",
+        b"{}",
+        b"<html><body>It works!</body></html>",
+    ],
+)
+def test_no_such_document_is_a_listing(bench: Bench, document: bytes) -> None:
+    own = bench.url.split("/", 3)[3] + "/"
+    document = document.replace(b"OWN", own.encode())
+    bench.proxy.on(method="GET", path="list-type", nth=None).answer(200, document)
+    store = bench.open(attempts=2, dialect="aws")
+    with pytest.raises(StorageError):
+        store.list()
+
+
+def test_keys_that_are_none_are_left_out(bench: Bench) -> None:
+    own = bench.url.split("/", 3)[3] + "/"
+    keys = ["", "%00", "/etc/passwd", "good", "x" * 1100]
+    document = listing(
+        "<EncodingType>url</EncodingType>", *[entry(own + key) for key in sorted(keys)]
+    )
+    bench.proxy.on(method="GET", path="list-type", nth=None).answer(200, document)
+    assert bench.open(dialect="aws").list() == ["good"]
+
+
+class Flood:
+    """Bytes without an end; how many were taken of them."""
+
+    def __init__(self, head: bytes, more: bytes) -> None:
+        self._head, self._more = head, more
+        self.sent = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        piece = self._head
+        while self.sent < 1 << 30:
+            yield piece
+            self.sent += len(piece)
+            piece = self._more
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("head", "more", "most"),
+    [
+        (b"HTTP/1.1 200 OK\r\n", b"x-header: more of it\r\n" * 1000, 16 << 20),
+        (b"HTTP/1.1 200 OK\r\nx-long: ", b"x" * 100_000, 16 << 20),
+        (b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 100 Continue\r\n\r\n" * 1000, 16 << 20),
+        (CHUNKED, b"10000\r\n" + b" " * 65536 + b"\r\n", 64 << 20),
+        (CHUNKED + b"1", b";x=" + b"y" * 65536, 16 << 20),
+        (CHUNKED + b"0\r\n", b"trailer: more of it\r\n" * 1000, 16 << 20),
+        (b"HTTP/1.1 200 OK\r\n\r\n", b"<" * 65536, 64 << 20),
+        (b"HTTP/1.1 500 Oh\r\n\r\n", b"<" * 65536, 16 << 20),
+    ],
+)
+def test_what_never_ends_is_ended(bench: Bench, head: bytes, more: bytes, most: int) -> None:
+    flood = Flood(head, more)
+    bench.proxy.on(method="GET", path="list-type", nth=None).raw(flood)
+    store = bench.open(attempts=1)
+    with pytest.raises(StorageError):
+        store.list()
+    # what the sockets between hold was sent, too
+    assert flood.sent < most
+
+
+def test_what_a_server_says_is_one_line_of_text(bench: Bench) -> None:
+    said = "first\nERROR second \x1b[31mred\x1b[0m \u202e"
+    document = f"<Error><Code>Odd\nCode</Code><Message>{said}</Message></Error>"
+    document = document.replace("\x1b", "")
+    bench.proxy.on(method="GET", path=KEY, nth=None).answer(
+        418, document.encode(), {"x-amz-request-id": "id\x85"}
+    )
+    with pytest.raises(StorageError) as caught:
+        bench.store.get(KEY)
+    assert str(caught.value).isprintable(), repr(str(caught.value))
+    assert "ERROR second" in str(caught.value)

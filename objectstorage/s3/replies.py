@@ -94,22 +94,30 @@ _SECRETS = re.compile(r"(?i)(signature|credential|token|secret|AWSAccessKeyId)=?
 def error_of(reply: Reply, bucket: str) -> StorageError:
     """The error that a reply of failure means; the caller says where it happened."""
     document = parse_error(bytes(reply.body))
-    code = document.code if document is not None else None
+    code = _line(document.code) if document is not None else None
+    request_id = reply.headers.get("x-amz-request-id")
     kind = _BY_CODE.get(code or "") or _BY_STATUS.get(reply.status) or ErrBackend
     if code == "NoSuchBucket":
         message = f"no bucket {bucket!r}"
     elif kind in _MESSAGES:
         message = _MESSAGES[kind]
     elif document is not None and document.message:
-        message = "the server said: " + _SECRETS.sub(r"\1=…", document.message[:300])
+        message = "the server said: " + _SECRETS.sub(r"\1=…", _line(document.message[:300]))
     else:
         message = f"the server answered with status {reply.status}"
     return kind(
         message,
         status=reply.status,
         code=code,
-        request_id=reply.headers.get("x-amz-request-id"),
+        request_id=None if request_id is None else _line(request_id),
     )
+
+
+def _line(text: str) -> str:
+    """What a server says as a line of text: it may end up in a log or on a terminal."""
+    if text.isprintable():
+        return text
+    return "".join([c if c.isprintable() else repr(c)[1:-1] for c in text])
 
 
 def http_date(text: str | None) -> datetime:
