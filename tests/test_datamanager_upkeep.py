@@ -468,6 +468,6 @@ def test_a_checkpoint_that_fails_fails_no_write(
     with pytest.raises(ErrUnavailable):  # at last there is no room
         for number in range(6, 1000):
             data.write([Put("t", str(number), b"")])
-    assert 20 < data.head() < 200
+    assert 10 < data.head() < 200
     assert DataManager(store, limits=limits).write([Put("t", "x", b"")]).seq == data.head()
     assert data.last_data_status().checkpoint == 1
