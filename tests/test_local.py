@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import subprocess
+import sys
 import time
 import tracemalloc
 from itertools import islice
@@ -270,3 +272,20 @@ def test_only_plain_files_are_swept(tmp_path: Path, cls: type[PosixStorage]) -> 
     cls(tmp_path).put("a", b"")
     assert sorted(os.listdir(tmp)) == ["folder", "link", "pipe"]
     assert (tmp_path / "kept").read_bytes() == b"kept"
+
+
+@pytest.mark.parametrize("system", ["win32", "freebsd14", "cygwin"])
+def test_other_systems_are_refused(system: str) -> None:
+    script = f"""
+import sys
+import objectstorage
+sys.platform = {system!r}
+objectstorage.open_storage("memory://").put("k", b"")
+try:
+    objectstorage.open_storage("posix:///tmp/none")
+except objectstorage.ErrUnsupported as exc:
+    print(exc)
+"""
+    done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True)
+    assert done.stderr == b""
+    assert done.stdout.decode().strip().endswith(f"need Linux or macOS, not {system}")
