@@ -129,7 +129,8 @@ class AsyncReadIndex:
     async def follow(self, *, poll: float = 0.2) -> None:
         """Keep the tables current until cancelled or closed; looks every `poll` seconds.
 
-        A store that is unavailable for a while is waited for, and logged.
+        A store that is unavailable for a while is waited for, and logged; what
+        `apply` raises comes out here.
         """
         while not self._closing.rung:
             pause = poll
