@@ -213,17 +213,18 @@ class _Feed:
         cursor = AsyncLogCursor(self.store, self.name, self._start)
         pace = Pace()
         try:
-            while not self._worker.stopped:
-                data = await cursor.read()
-                if data is None:
-                    break
-                if data:
-                    await self._add(data)
-                await self._worker.wait(pace.after(data))
-        except Exception as exc:
+            try:
+                while not self._worker.stopped:
+                    data = await cursor.read()
+                    if data is None:
+                        break
+                    if data:
+                        await self._add(data)
+                    await self._worker.wait(pace.after(data))
+            finally:
+                await cursor.close()
+        except Exception as exc:  # it is the followers' to raise, whatever it is
             self._error = exc
-        finally:
-            await cursor.close()
         async with self._changed:
             self.over = self.over or not self._worker.stopped
             self._changed.notify_all()

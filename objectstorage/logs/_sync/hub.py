@@ -217,17 +217,18 @@ class _Feed:
         cursor = LogCursor(self.store, self.name, self._start)
         pace = Pace()
         try:
-            while not self._worker.stopped:
-                data = cursor.read()
-                if data is None:
-                    break
-                if data:
-                    self._add(data)
-                self._worker.wait(pace.after(data))
-        except Exception as exc:
+            try:
+                while not self._worker.stopped:
+                    data = cursor.read()
+                    if data is None:
+                        break
+                    if data:
+                        self._add(data)
+                    self._worker.wait(pace.after(data))
+            finally:
+                cursor.close()
+        except Exception as exc:  # it is the followers' to raise, whatever it is
             self._error = exc
-        finally:
-            cursor.close()
         with self._changed:
             self.over = self.over or not self._worker.stopped
             self._changed.notify_all()
