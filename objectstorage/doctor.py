@@ -26,7 +26,8 @@ class Finding(NamedTuple):
 
     `capability` is the field of `Capabilities` it is about, or "contract" for
     what every store promises. `verdict`: "holds"; "broken", promised and not
-    so, with `detail`; "absent", not promised and refused when asked for;
+    so, with `detail`; "absent", not promised and refused when asked for, `detail`
+    says in which words;
     "info", a number or a word that is no promise.
     """
 
@@ -86,8 +87,8 @@ def _try(check: Check, patient: Patient) -> Finding:
             return Finding(*place, "-", "absent")
         try:
             check.asked(patient)
-        except ErrUnsupported:
-            return Finding(*place, "refused", "absent")
+        except ErrUnsupported as exc:
+            return Finding(*place, "refused", "absent", exc.message)
         except StorageError as exc:
             return Finding(*place, "error", "broken", str(exc))
         return Finding(*place, "ignored", "broken", "not promised, yet taken without a word")

@@ -115,14 +115,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if LONG and item.get_closest_marker("faults") is not None:
             item.add_marker(pytest.mark.timeout(3600))
-        suite = getattr(getattr(item, "cls", None), "tally", None)
+        cls = getattr(item, "cls", None)
+        suite = getattr(cls, "tally", None)
         if suite is not None:
             item.user_properties.append(("suite", suite))
+        by = getattr(cls, "tallied_by", None)
+        if by is not None:
+            item.user_properties.append(("fsspec", item.callspec.params[by]))  # type: ignore[attr-defined]
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """How many cases of the suite each store passed, and how many faults were survived."""
-    _suite_summary(terminalreporter)
+    _suite_summary(terminalreporter, "suite", "conformance suite, cases by store")
+    _suite_summary(terminalreporter, "fsspec", "fsspec.tests.abstract, cases by store")
     _fault_summary(terminalreporter)
 
 
@@ -142,18 +147,18 @@ def _fault_summary(terminalreporter: Any) -> None:
                 terminalreporter.write_line(f"{count:12,} {what}")
 
 
-def _suite_summary(terminalreporter: Any) -> None:
+def _suite_summary(terminalreporter: Any, of: str, title: str) -> None:
     counts: dict[str, dict[str, int]] = {}
     for outcome in ("passed", "failed", "error", "skipped"):
         for report in terminalreporter.stats.get(outcome, ()):
             for name, value in getattr(report, "user_properties", ()):
-                if name == "suite":
+                if name == of:
                     row = counts.setdefault(
                         value, dict.fromkeys(("passed", "failed", "skipped"), 0)
                     )
                     row["failed" if outcome == "error" else outcome] += 1
     if counts:
-        terminalreporter.section("conformance suite, cases by store")
+        terminalreporter.section(title)
         for store, row in counts.items():
             text = ", ".join(f"{count} {outcome}" for outcome, count in row.items())
             terminalreporter.write_line(f"{store:14} {text}")

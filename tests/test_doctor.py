@@ -78,6 +78,7 @@ class TestServers:
             assert {
                 finding.verdict for finding in report.findings if finding.capability == "conditions"
             } == {"absent"}
+            assert "ignores the condition 'create' for 'put'" in found["double create, put"].detail
             # over a directory, and claimed by nobody: files beside folders of their name
             assert not report.ok
             assert found["a beside a/b"].verdict == "broken"

@@ -35,6 +35,8 @@ class Fixtures(abstract.AbstractFixtures):
 class ByUrl(Fixtures):
     """Through the class that a URL's protocol leads to."""
 
+    tallied_by = "place"
+
     @pytest.fixture(params=STORES_OF_USERS)
     def place(self, request: pytest.FixtureRequest) -> tuple[Any, str]:
         target = make_target(request.param, request)

@@ -25,7 +25,7 @@ def test_rclone_ignores_conditions_and_is_found_out_by_one_probe(rclone: S3Serve
     with rclone.open() as store:
         store.put("taken", b"old")
         assert store.capabilities.conditions is None, "not asked yet"
-        with pytest.raises(ErrUnsupported, match="does not keep the condition 'create'"):
+        with pytest.raises(ErrUnsupported, match="ignores the condition 'create'"):
             store.put("taken", b"new", create=True)
         assert store.get("taken") == b"old"
         assert store.capabilities.conditions == Conditions()

@@ -15,12 +15,12 @@ from objectstorage.s3.effects import (
     Emit,
     Pull,
     ReadBody,
-    Send,
     Sleep,
     Spawn,
     Task,
     WaitAny,
 )
+from objectstorage.s3.exchange import Exchange
 
 __all__ = ["AsyncDriver", "AsyncSource", "read_source"]
 
@@ -73,8 +73,8 @@ class AsyncDriver:
             while True:
                 try:
                     value = (
-                        await self._transport.send(effect.exchange)
-                        if type(effect) is Send
+                        await self._transport.send(effect)
+                        if type(effect) is Exchange
                         else await self._perform(effect)
                     )
                 except BaseException as exc:
@@ -107,8 +107,8 @@ class AsyncDriver:
 
     async def _perform(self, effect: Any) -> Any:
         kind = type(effect)
-        if kind is Send:
-            return await self._transport.send(effect.exchange)
+        if kind is Exchange:
+            return await self._transport.send(effect)
         if kind is ReadBody:
             return await self._transport.read(effect.reply, effect.n)
         if kind is Pull:

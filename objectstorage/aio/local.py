@@ -10,12 +10,12 @@ import contextvars
 import io
 import threading
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any, Literal, TypeVar
 
 from objectstorage import _cancel
-from objectstorage.aio._threads import Pulled, finished
+from objectstorage.aio._hops import Hops
+from objectstorage.aio._threads import Pulled
 from objectstorage.aio.storage import AsyncData, AsyncReader, AsyncStorage, AsyncWriter
 from objectstorage.errors import ErrBadRequest, ErrOutcomeUnknown, StorageError
 from objectstorage.storage import (
@@ -43,9 +43,9 @@ class ThreadedStorage(AsyncStorage):
 
     def __init__(self, store: Storage, threads: int = 16) -> None:
         self._store = store
-        self._pool = ThreadPoolExecutor(threads, "objectstorage-aio")
+        self._pool = Hops(threads, "objectstorage-aio")
         # Apart: they wait for data, which may come from an operation of the same store.
-        self._feeding = ThreadPoolExecutor(threads, "objectstorage-aio-put")
+        self._feeding = Hops(threads, "objectstorage-aio-put")
 
     def __reduce__(self) -> tuple[type[ThreadedStorage], tuple[Storage]]:
         return ThreadedStorage, (self._store,)
@@ -55,29 +55,27 @@ class ThreadedStorage(AsyncStorage):
         return await self._hop_to(self._pool, function, *args, **kwargs)
 
     async def _hop_to(
-        self, pool: ThreadPoolExecutor, function: Callable[..., _T], /, *args: Any, **kwargs: Any
+        self, pool: Hops, function: Callable[..., _T], /, *args: Any, **kwargs: Any
     ) -> _T:
         name = getattr(function, "__name__", "call")
         self._check_open(name)
         event = threading.Event()
         context = contextvars.copy_context()
         context.run(_cancel.flag.set, event)
-        work = pool.submit(context.run, function, *args, **kwargs)
-        future = asyncio.wrap_future(work)
+        hop = pool.start(context, function, *args, **kwargs)
         try:
-            return await asyncio.shield(future)
+            return await hop.result()
         except asyncio.CancelledError:
             event.set()
-            if work.cancel():  # it had not begun
+            if hop.cancel():  # it had not begun
                 raise
             for feed in args:
                 if isinstance(feed, Pulled):
                     feed.stop()
-            await finished(future)
-            error = None if future.cancelled() else future.exception()
+            error = await hop.wait()
             if isinstance(error, ErrOutcomeUnknown):
                 raise error from None
-            if error is None and not future.cancelled() and name in _WRITES:
+            if error is None and name in _WRITES:
                 raise ErrOutcomeUnknown(
                     "cancelled after the publish: the write is done", storage=self.url
                 ) from None
@@ -265,7 +263,7 @@ def _take(iterator: Iterator[_T]) -> list[_T]:
 
 
 class _ThreadedReader(AsyncReader):
-    def __init__(self, reader: Reader, pool: ThreadPoolExecutor) -> None:
+    def __init__(self, reader: Reader, pool: Hops) -> None:
         from aiofiles.threadpool import wrap
 
         self._info = reader.info

@@ -15,6 +15,7 @@ from objectstorage.aio._connection import Connection, run_steps
 from objectstorage.aio.driver import read_source
 from objectstorage.errors import ErrClosed
 from objectstorage.s3._http import MalformedReply, ReplyBody, Steps
+from objectstorage.s3._plain import plain_reply
 from objectstorage.s3.exchange import Exchange, Outgoing, Reply, StreamBody, failure, receive
 
 __all__ = ["AsyncStats", "AsyncTransport"]
@@ -123,8 +124,9 @@ class AsyncTransport:
 
     async def send(self, exchange: Exchange) -> Reply:
         """Send one request and read its reply; `TransportError` if there is none."""
-        exchange.sent = "nothing"
-        conn = await self._take(exchange.deadline)
+        conn = (self._at_hand() if exchange.deadline is None else None) or await self._take(
+            exchange.deadline
+        )
         try:
             body = exchange.body
             if body is None or (not isinstance(body, StreamBody) and len(body) <= _JOIN):
@@ -132,8 +134,14 @@ class AsyncTransport:
                 exchange.sent = "all"
             else:
                 await self._send_large(conn, exchange, body)
-            steps = receive(exchange, b"", self._max_head, self._max_error_body)
-            reply, rest = await run_steps(steps, conn)
+            came = conn.pending() or await conn.receive()
+            rest: ReplyBody | bool
+            plain = plain_reply(exchange, came)
+            if plain is not None:
+                reply, rest = plain
+            else:
+                steps = receive(exchange, came, self._max_head, self._max_error_body)
+                reply, rest = await run_steps(steps, conn)
         except BaseException as exc:
             self._give_back(conn, reusable=False)
             if isinstance(exc, OSError | MalformedReply) and not exchange.pulling:
@@ -218,6 +226,16 @@ class AsyncTransport:
 
     # -- connections -----------------------------------------------------------
 
+    def _at_hand(self) -> Connection | None:
+        """The connection used last, if it is good: what nearly all requests get."""
+        if not self._idle or self._closed or self.stats.in_use >= self._max_connections:
+            return None
+        conn = self._reuse()
+        if conn is not None:
+            self.stats.in_use += 1
+            self._begin(conn)
+        return conn
+
     async def _take(self, deadline: float | None) -> Connection:
         """A connection that is good for one request."""
         if self._closed:
@@ -237,12 +255,15 @@ class AsyncTransport:
                 raise
         except OSError as exc:
             raise failure(exc, self.place, "nothing") from exc
-        self._busy.add(conn)
+        self._begin(conn)
         if deadline is not None:
             conn.set_deadline(deadline - time.monotonic())
+        return conn
+
+    def _begin(self, conn: Connection) -> None:
+        self._busy.add(conn)
         if self._watch is None:
             self._watch = conn.loop.call_later(self._read_timeout, self._look)
-        return conn
 
     def _reuse(self) -> Connection | None:
         """The connection used last, unless it has died or aged."""

@@ -54,6 +54,9 @@ def _show(report: Report, out: Output) -> None:
         for finding in report.findings
     ]
     print_table(out, ("", "promised", "found", "verdict"), rows)
+    for why in dict.fromkeys(f.detail for f in report.findings if f.verdict == "absent"):
+        if why:
+            out.line(f"absent: {why}")
     broken = [finding for finding in report.findings if finding.verdict == "broken"]
     for finding in broken:
         out.line(f"{finding.capability}: {finding.check}: {finding.detail}")

@@ -19,6 +19,7 @@ from typing import Any, TypeAlias, TypeVar
 import httptools
 
 __all__ = [
+    "FIRST",
     "RECEIVE",
     "Buffer",
     "MalformedReply",
@@ -37,8 +38,13 @@ Steps: TypeAlias = Generator[int | memoryview | None, Any, _T]
 Buffer: TypeAlias = bytes | bytearray | memoryview
 """What is sent and received: contiguous bytes."""
 
+FIRST = 16 * 1024
+"""Bytes of a reply's first receive: its head and a small body at once.
+
+More would be slower: the buffer is allocated anew, and cut to what came.
+"""
 RECEIVE = 64 * 1024
-"""Bytes of a receive of unknown length: a reply's head and a small body at once."""
+"""Bytes of any other receive of unknown length."""
 
 _MAX_HEADERS = 256
 _MAX_FRAMING = 64 * 1024  # bytes of chunk extensions and trailers in a row

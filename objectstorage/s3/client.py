@@ -1,29 +1,28 @@
 """One request of S3, with the one policy of retries, redirects and renewals.
 
-Retried: what the network or a busy server did, within `attempts` and
-`retry_time`, with full jitter, honouring `Retry-After`. Put right once each:
+Retried: what the network or a busy server did, as `retrying` allows. Put right once each:
 the region, an expired token, a skewed clock. All else is the operation's to map.
 """
 
 from __future__ import annotations
 
 import logging
-import random
 import ssl
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 from objectstorage.errors import (
     ErrInvalidURL,
-    ErrOutcomeUnknown,
     ErrTimeout,
     ErrUnavailable,
     StorageError,
 )
 from objectstorage.s3.dialect import DIALECTS, Dialect, dialect_of
-from objectstorage.s3.effects import Block, Close, Connect, Effects, Send, Sleep
+from objectstorage.s3.effects import Block, Close, Connect, Effects, Sleep
 from objectstorage.s3.encoding import EMPTY, Payload
 from objectstorage.s3.replies import error_of, http_date
+from objectstorage.s3.retrying import Budget, Retries, Trace, retry_after
 from objectstorage.s3.signing import REGION, Credentials, Headers, Signer
 from objectstorage.s3.transport import Exchange, Reply, TransportError
 from objectstorage.s3.xml import MAX_DOCUMENT, parse_error
@@ -31,7 +30,7 @@ from objectstorage.s3.xml import MAX_DOCUMENT, parse_error
 if TYPE_CHECKING:
     from objectstorage.s3.options import Options
 
-__all__ = ["Client", "Trace"]
+__all__ = ["Client"]
 
 _log = logging.getLogger("objectstorage")
 
@@ -43,51 +42,8 @@ _REJECTED_CODES = frozenset(("SlowDown", "RequestTimeout", "ServiceUnavailable")
 # A write that raced another one; S3 asks to send it again.
 _RACED_CODES = frozenset(("ConditionalRequestConflict", "OperationAborted"))
 _EXPIRED_CODES = frozenset(("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"))
-_BASE_DELAY = 0.05
-_MAX_DELAY = 5.0
 _RENEW_BEFORE = 300.0  # seconds a set of credentials must still be good for
-
-
-class Trace:
-    """What became of one write's attempts.
-
-    `uncertain`: an attempt may have been carried out although no reply said so.
-    `began` is on the monotonic clock.
-    """
-
-    __slots__ = ("attempts", "began", "uncertain")
-
-    def __init__(self) -> None:
-        self.began = time.monotonic()
-        self.uncertain = False
-        self.attempts: list[str] = []
-
-    def stopped(self, exc: BaseException, sent: bool) -> None:
-        """Interrupted, cancelled, or failed on this side: before the last byte nothing happened.
-
-        After it, or after an earlier attempt's, that can't be told: `ErrOutcomeUnknown`.
-        """
-        self.uncertain = self.uncertain or (sent and not isinstance(exc, Exception))
-        if self.uncertain:
-            raise ErrOutcomeUnknown(
-                "interrupted after the request was sent: the write may or may not have happened"
-            ) from exc
-
-    def checked(self, error: StorageError) -> StorageError:
-        """The error of the last attempt, unless an earlier one may have been carried out."""
-        if not self.uncertain:
-            return error
-        unknown = ErrOutcomeUnknown(
-            "a reply was lost, and another try failed: the write may or may not have happened"
-        )
-        unknown.__cause__ = self.lost(error)
-        return unknown
-
-    def lost(self, error: StorageError) -> ErrUnavailable:
-        """The lost replies, as what led to the error of the attempt after them."""
-        lost = ErrUnavailable("no reply came, or none that says", attempts=self.attempts)
-        lost.__cause__ = error
-        return lost
+_RENEW_PAUSE = 30.0  # and between two looks for better ones
 
 
 class Client:
@@ -101,8 +57,11 @@ class Client:
         self.skew = 0.0
         self.origin, self.path = _place(options, options.region)
         self._region = options.region
+        self.budget = Budget(options.retry_budget)
         self._find = options.provider()
+        self._finding = threading.Lock()
         self._signer: Signer | None = None
+        self._renew_at = 0.0
 
     # -- as whom ---------------------------------------------------------------
 
@@ -111,17 +70,45 @@ class Client:
         """The `Host` header."""
         return self.origin.partition("://")[2]
 
-    def sign_in(self) -> Effects[Signer]:
-        """Find credentials, which may block, and make them the signer."""
-        credentials: Credentials | None = yield Block(self._find)
-        self._signer = Signer(credentials, self._region, self.host, self.skew)
-        return self._signer
+    def sign_in(self, former: Signer | None) -> Effects[Signer]:
+        """Find credentials, which may block, and make them the signer.
+
+        former: whose credentials won't do. Of many that ask at once, one looks;
+        the others get what it found. What still holds is kept when nothing new
+        is to be had.
+        """
+
+        def find() -> Signer:
+            with self._finding:
+                signer = self._signer
+                if signer is not None and (
+                    former is None or signer.credentials is not former.credentials
+                ):
+                    return signer
+                now = time.time()
+                try:
+                    credentials: Credentials | None = self._find()
+                except StorageError as exc:
+                    if former is None or former.good_until <= now or former.refused:
+                        raise
+                    _log.warning("%s: the credentials end soon: %s", self.options.url, exc)
+                    credentials = former.credentials
+                signer = Signer(credentials, self._region, self.host, self.skew)
+                # Some providers hand out the old ones until they end.
+                until = signer.good_until
+                soon = max(now + 1, min(now + _RENEW_PAUSE, until))
+                self._renew_at = max(until - _RENEW_BEFORE, soon)
+                self._signer = signer
+                return signer
+
+        signer: Signer = yield Block(find)
+        return signer
 
     def signer(self) -> Effects[Signer]:
         """The signer, with credentials that are good for a while."""
         signer = self._signer
-        if signer is None or _ends_soon(signer):
-            signer = yield from self.sign_in()
+        if signer is None or time.time() >= self._renew_at:
+            signer = yield from self.sign_in(signer)
         return signer
 
     def _sign_again(self) -> None:
@@ -129,6 +116,10 @@ class Client:
         if self._signer is not None:
             credentials = self._signer.credentials
             self._signer = Signer(credentials, self._region, self.host, self.skew)
+
+    def after_fork(self) -> None:
+        """In a child: whoever was looking for credentials is not here."""
+        self._finding = threading.Lock()
 
     # -- one request -----------------------------------------------------------
 
@@ -154,16 +145,15 @@ class Client:
         Errors: `ErrUnavailable`, `ErrTimeout`; for a write that may have been
         carried out, `ErrOutcomeUnknown` caused by one of them.
         """
-        options = self.options
-        attempts: list[str] = []
-        began = 0.0
+        options, budget = self.options, self.budget
+        retries: Retries | None = None
         put_right: set[str] = set()
         if deadline is None and options.timeout is not None:
             deadline = time.monotonic() + options.timeout
         while True:
             signer = self._signer
-            if signer is None or _ends_soon(signer):
-                signer = yield from self.sign_in()
+            if signer is None or time.time() >= self._renew_at:
+                signer = yield from self.sign_in(signer)
             every: Headers = headers
             if options.headers or payload.headers:
                 every = (*options.headers, *headers, *payload.headers)
@@ -185,9 +175,9 @@ class Client:
                 # Only an object may be large; the other replies are documents.
                 max_body=None if method == "GET" and key and not query else MAX_DOCUMENT,
             )
-            pause: float | None = None
+            asked: float | None = None
             try:
-                reply: Reply = yield Send(exchange)
+                reply: Reply = yield exchange
             except TransportError as exc:
                 cause: StorageError = (ErrTimeout if exc.timeout else ErrUnavailable)(str(exc))
                 cause.__cause__ = exc
@@ -202,13 +192,13 @@ class Client:
                     trace.stopped(exc, exchange.sent == "all")
                 raise
             else:
-                self._learn(reply)
+                if self.dialect is None:
+                    self._learn(reply)
                 status = reply.status
-                if status == 200 and method == "GET" and "content-range" in reply.headers:
-                    # `rclone serve s3` answers ranges with the wrong number.
-                    status = reply.status = 206
                 if status < 300:
                     self.bucket_seen = True
+                    if budget.left < budget.size:
+                        budget.succeeded()
                     return reply
                 if status == 404 or status == 412:
                     return reply
@@ -216,7 +206,7 @@ class Client:
                 code = found.code if found is not None else ""
                 cause = error_of(reply, options.bucket)
                 if status in _BUSY or code in _BUSY_CODES or (raced and code in _RACED_CODES):
-                    pause = _retry_after(reply)
+                    asked = retry_after(reply.headers)
                     if trace is not None and status >= 500 and code not in _REJECTED_CODES:
                         trace.uncertain = True
                 elif (yield from self._put_right(method, reply, code, found, signer, put_right)):
@@ -225,55 +215,17 @@ class Client:
                     raise ErrUnavailable("the data can't be read again for another try") from cause
                 else:
                     return reply
-            attempts.append(cause.message or type(cause).__name__)
-            if trace is not None:
-                trace.attempts = attempts
-            now = time.monotonic()
-            began = began or now
-            if pause is None:
-                limit = min(_MAX_DELAY, _BASE_DELAY * 2 ** (len(attempts) - 1))
-                pause = random.uniform(0, limit)
-            late = deadline is not None and now + pause >= deadline
-            if (
-                late
-                or len(attempts) >= options.attempts
-                or now + pause - began > options.retry_time
-                or not payload.repeatable
-            ):
-                self._give_up(cause, attempts, trace, late, payload.repeatable)
-            _log.debug("%s %s: %s; again in %.3f s", method, options.url, attempts[-1], pause)
+            retries = retries or Retries(options, budget, deadline, trace)
+            pause = retries.pause(cause, asked, repeatable=payload.repeatable)
+            _log.debug(
+                "%s %s: %s; again in %.3f s", method, options.url, retries.attempts[-1], pause
+            )
             try:
                 yield Sleep(pause)
             except BaseException as exc:
                 if trace is not None:
                     trace.stopped(exc, False)
                 raise
-
-    def _give_up(
-        self,
-        cause: StorageError,
-        attempts: list[str],
-        trace: Trace | None,
-        late: bool,
-        repeatable: bool,
-    ) -> None:
-        kind = ErrTimeout if late or isinstance(cause, ErrTimeout) else ErrUnavailable
-        message = "the deadline passed" if late else "no success within the limits of retrying"
-        if not repeatable:
-            message = "it failed, and the data can't be read again for another try"
-        error = kind(
-            message,
-            attempts=attempts,
-            status=cause.status,
-            code=cause.code,
-            request_id=cause.request_id,
-        )
-        error.__cause__ = cause
-        if trace is not None and trace.uncertain:
-            raise ErrOutcomeUnknown(
-                "the request was sent, no reply came: the write may or may not have happened"
-            ) from error
-        raise error
 
     def _put_right(
         self,
@@ -308,7 +260,8 @@ class Client:
             return True
         if code in _EXPIRED_CODES and "token" not in done:
             done.add("token")
-            yield from self.sign_in()
+            signer.refused = True
+            yield from self.sign_in(signer)
             return True
         if code == "RequestTimeTooSkewed" and "clock" not in done:
             done.add("clock")
@@ -330,9 +283,8 @@ class Client:
 
     def _learn(self, reply: Reply) -> None:
         """Who is answering, on dialect `auto`."""
-        if self.dialect is None:
-            self.server = reply.headers.get("server", "")
-            self.dialect = dialect_of(self.server)
+        self.server = reply.headers.get("server", "")
+        self.dialect = dialect_of(self.server)
 
     def expect(self, reply: Reply, *statuses: int) -> Reply:
         """The reply if it has one of these statuses, else its error."""
@@ -343,21 +295,6 @@ class Client:
     def drop(self, reply: Reply) -> Effects[None]:
         """Give up a streamed reply."""
         yield Close(reply)
-
-
-def _ends_soon(signer: Signer) -> bool:
-    credentials = signer.credentials
-    return (
-        credentials is not None
-        and credentials.expires is not None
-        and credentials.expires - _RENEW_BEFORE < time.time()
-    )
-
-
-def _retry_after(reply: Reply) -> float | None:
-    """Seconds the server asks to wait, bounded; None if it does not."""
-    text = reply.headers.get("retry-after", "")
-    return min(float(text), 20.0) if text.isdecimal() else None
 
 
 def _place(options: Options, region: str) -> tuple[str, str]:

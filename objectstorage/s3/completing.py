@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 
 from objectstorage.errors import ErrBackend, ErrOutcomeUnknown, StorageError
-from objectstorage.s3.client import Client, Trace
+from objectstorage.s3.client import Client
 from objectstorage.s3.effects import Effects
 from objectstorage.s3.encoding import BufferPayload
 from objectstorage.s3.replies import error_of
+from objectstorage.s3.retrying import Trace
 from objectstorage.s3.signing import query_of, quote_key
 from objectstorage.s3.transport import Reply
 from objectstorage.s3.writing import (

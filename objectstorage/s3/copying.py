@@ -11,12 +11,13 @@ from objectstorage.errors import (
     ErrPreconditionFailed,
     ErrUnsupported,
 )
-from objectstorage.s3.client import Client, Trace
+from objectstorage.s3.client import Client
 from objectstorage.s3.completing import begun, complete_upload, discard_upload
 from objectstorage.s3.effects import Effects
 from objectstorage.s3.encoding import BufferPayload
 from objectstorage.s3.reading import head_error
 from objectstorage.s3.replies import META, NO_CONTENT_TYPE, WRITE_ID, error_of, info_of, unquoted
+from objectstorage.s3.retrying import Trace
 from objectstorage.s3.signing import query_of, quote_key, quoted
 from objectstorage.s3.transport import Reply
 from objectstorage.s3.writing import (

@@ -49,6 +49,7 @@ from objectstorage.s3.signing import query_of, quote_key
 from objectstorage.s3.writing import Condition, object_headers, put_payload
 from objectstorage.s3.xml import ListPage, parse_list
 from objectstorage.storage import (
+    UNSET,
     Capabilities,
     Conditions,
     Fetched,
@@ -221,13 +222,23 @@ class Core:
         if timeout is None:
             timeout = self.options.timeout
         deadline = None if timeout is None else time.monotonic() + timeout
-        condition = Condition.of(create, self._etag(if_match, create))
-        content_type, metadata = check_content_type(content_type), _check_metadata(metadata)
-        check_size(size)
-        buffer = None if isinstance(data, Source) else as_buffer(data, size)
-        source = data if isinstance(data, Source) else None
-        if buffer is None and source is None:
-            source = as_source(data, size)
+        condition: Condition | None = None
+        if create or if_match is not UNSET:
+            condition = Condition.of(create, self._etag(if_match, create))
+        content_type = check_content_type(content_type)
+        metadata = _check_metadata(metadata) if metadata is not None else {}
+        buffer: bytes | memoryview | None = None
+        source: Source | None = None
+        if type(data) is bytes and size is None:
+            buffer = data
+        else:
+            check_size(size)
+            if isinstance(data, Source):
+                source = data
+            else:
+                buffer = as_buffer(data, size)
+                if buffer is None:
+                    source = as_source(data, size)
         if not self._is_plain(key):
             yield from self._check(key)
         if self._make_bucket:

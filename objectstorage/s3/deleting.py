@@ -18,11 +18,12 @@ from objectstorage.errors import (
     ErrUnsupported,
     StorageError,
 )
-from objectstorage.s3.client import Client, Trace
+from objectstorage.s3.client import Client
 from objectstorage.s3.effects import Effects, Emit
 from objectstorage.s3.encoding import BufferPayload
 from objectstorage.s3.reading import stat
 from objectstorage.s3.replies import error_of
+from objectstorage.s3.retrying import Trace
 from objectstorage.s3.signing import query_of, quote_key, quoted
 from objectstorage.s3.writing import raise_hidden
 from objectstorage.s3.xml import delete_body, parse_delete, parse_uploads

@@ -1,9 +1,10 @@
 """What S3 logic may ask of the outside world, and the driver that blocks.
 
 All S3 logic is generators that yield the effects below and are sent their
-results; they do no I/O. `BlockingDriver` runs them here; the asynchronous face
-runs the same generators on an event loop. An effect that fails is thrown into
-the generator as the exception it failed with.
+results; they do no I/O. An `Exchange` is an effect too: to send it and get its
+`Reply`, the body read unless a stream was asked for. `BlockingDriver` runs them
+here; the asynchronous face runs the same generators on an event loop. An effect
+that fails is thrown into the generator as the exception it failed with.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from objectstorage.bodies import pull
 from objectstorage.errors import ErrClosed
+from objectstorage.s3.exchange import Exchange
 
 if TYPE_CHECKING:
     from objectstorage.bodies import Source
-    from objectstorage.s3.transport import Exchange, Reply, Transport
+    from objectstorage.s3.transport import Reply, Transport
 
 __all__ = [
     "Block",
@@ -30,7 +32,6 @@ __all__ = [
     "Emit",
     "Pull",
     "ReadBody",
-    "Send",
     "Sleep",
     "Spawn",
     "Task",
@@ -40,15 +41,6 @@ __all__ = [
 _T = TypeVar("_T")
 Effects: TypeAlias = Generator[Any, Any, _T]
 """A generator of effects that ends in a `_T`."""
-
-
-class Send:
-    """Send one exchange -> `Reply`, its body read unless a stream was asked for."""
-
-    __slots__ = ("exchange",)
-
-    def __init__(self, exchange: Exchange) -> None:
-        self.exchange = exchange
 
 
 class ReadBody:
@@ -180,8 +172,8 @@ class BlockingDriver:
             while True:
                 try:
                     value = (
-                        self._transport.send(effect.exchange)
-                        if type(effect) is Send
+                        self._transport.send(effect)
+                        if type(effect) is Exchange
                         else self._perform(effect)
                     )
                 except BaseException as exc:
@@ -214,8 +206,8 @@ class BlockingDriver:
 
     def _perform(self, effect: Any) -> Any:
         kind = type(effect)
-        if kind is Send:
-            return self._transport.send(effect.exchange)
+        if kind is Exchange:
+            return self._transport.send(effect)
         if kind is ReadBody:
             return self._transport.read(effect.reply, effect.n)
         if kind is Pull:

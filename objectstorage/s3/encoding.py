@@ -6,9 +6,9 @@ A buffer goes as it is, its CRC-32 in a header. A stream goes in chunks of
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import zlib
+from binascii import b2a_base64
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -28,7 +28,7 @@ def crc32_text(value: int) -> str:
     >>> crc32_text(zlib.crc32(b"hello"))
     'NhCmhg=='
     """
-    return base64.b64encode(value.to_bytes(4, "big")).decode()
+    return b2a_base64(value.to_bytes(4, "big"), newline=False).decode()
 
 
 class Payload(Protocol):
@@ -77,8 +77,9 @@ class BufferPayload:
         self.length: int | None = len(data)
         self.hash = hashlib.sha256(data).hexdigest() if signed else UNSIGNED
         self.headers: Headers = headers
-        self.checksum = crc32_text(zlib.crc32(data)) if checksum else None
-        if self.checksum is not None:
+        self.checksum: str | None = None
+        if checksum:
+            self.checksum = crc32_text(zlib.crc32(data))
             self.headers = (*headers, ("x-amz-checksum-crc32", self.checksum))
 
     def body(self) -> bytes | memoryview:
@@ -88,6 +89,8 @@ class BufferPayload:
 
 class StreamPayload:
     """`size` bytes of a source, read while they are sent."""
+
+    checksum: str | None = None  # known only when all is sent, and sent then
 
     def __init__(self, source: Source, size: int, *, checksum: bool) -> None:
         self._source = source

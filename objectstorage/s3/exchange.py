@@ -6,7 +6,7 @@ or an event loop's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 from objectstorage.bodies import Source
@@ -180,7 +180,7 @@ class Reply:
     def __init__(
         self,
         status: int,
-        headers: dict[str, str],
+        headers: Mapping[str, str],
         body: bytes | memoryview,
         length: int | None,
     ) -> None:

@@ -17,13 +17,14 @@ from objectstorage.errors import (
     ErrOutcomeUnknown,
     StorageError,
 )
-from objectstorage.s3.client import Client, Trace
+from objectstorage.s3.client import Client
 from objectstorage.s3.completing import begun, complete_upload, discard_upload, remove
 from objectstorage.s3.copying import publish_copy
 from objectstorage.s3.dialect import RESERVED
 from objectstorage.s3.effects import Effects, Pull, Spawn, Task, WaitAny
 from objectstorage.s3.encoding import BufferPayload
 from objectstorage.s3.replies import unquoted
+from objectstorage.s3.retrying import Trace
 from objectstorage.s3.signing import query_of, quote_key
 from objectstorage.s3.writing import Condition, object_headers, raise_hidden
 from objectstorage.storage import PutResult

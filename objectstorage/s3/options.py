@@ -39,6 +39,7 @@ OPTION_NAMES = (
     "timeout",
     "attempts",
     "retry_time",
+    "retry_budget",
     "connections",
     "part_size",
     "parts_in_flight",
@@ -83,6 +84,7 @@ class Options:
     timeout: float | None = None
     attempts: int = 5
     retry_time: float = 30.0
+    retry_budget: int = 100
     connections: int = 64
     part_size: int = 8 * _MIB
     parts_in_flight: int = 4
@@ -225,6 +227,9 @@ def parse_options(bucket: str, path: str, options: dict[str, Any]) -> Options:
         timeout=None if timeout is None else parse_number("timeout", timeout),
         attempts=parse_number("attempts", options.get("attempts", 5), int, least=1, most=100),
         retry_time=parse_number("retry_time", options.get("retry_time", 30.0)),
+        retry_budget=parse_number(
+            "retry_budget", options.get("retry_budget", 100), int, least=0, most=1_000_000
+        ),
         connections=parse_number(
             "connections", options.get("connections", 64), int, least=1, most=10_000
         ),

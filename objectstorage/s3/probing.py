@@ -190,4 +190,7 @@ def _probe_multipart(
 def refuse(verb: str, condition: str, conditions: Conditions) -> None:
     """`ErrUnsupported` unless the condition holds for the verb."""
     if verb not in getattr(conditions, condition):
-        raise ErrUnsupported(f"this server does not keep the condition {condition!r} for {verb!r}")
+        raise ErrUnsupported(
+            f"this server ignores the condition {condition!r} for {verb!r}, "
+            "or does not keep it in a race"
+        )

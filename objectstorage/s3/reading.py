@@ -19,6 +19,7 @@ from objectstorage.s3.client import Client
 from objectstorage.s3.effects import Close, Effects, ReadBody, Sleep
 from objectstorage.s3.encoding import crc32_text
 from objectstorage.s3.replies import error_of, info_of
+from objectstorage.s3.retrying import Retries
 from objectstorage.s3.signing import quote_key, quoted
 from objectstorage.s3.transport import Reply, TransportError
 from objectstorage.storage import Fetched, ObjectInfo
@@ -89,6 +90,8 @@ def fetch(
     path = quote_key(client.options.prefix + key)
     for attempt in range(client.options.attempts):
         reply = yield from client.call("GET", path, "", headers)
+        if ranged:
+            _correct(reply)
         status = reply.status
         if status == 200 or status == 206:
             info = info_of(key, reply)
@@ -121,6 +124,12 @@ def _range(start: int, end: int | None) -> str:
     if start < 0:
         return f"bytes={start}"
     return f"bytes={start}-" if end is None else f"bytes={start}-{end - 1}"
+
+
+def _correct(reply: Reply) -> None:
+    """`rclone serve s3` answers ranges with the wrong number."""
+    if reply.status == 200 and "content-range" in reply.headers:
+        reply.status = 206
 
 
 def _check_place(reply: Reply, first: int) -> None:
@@ -209,7 +218,7 @@ class ObjectBody:
 
     def read(self, place: int, n: int) -> Effects[bytes]:
         """At most `n` bytes at `place`, empty only at the end of the object."""
-        attempts: list[str] = []
+        retries: Retries | None = None
         while True:
             if self._info is not None and (n == 0 or place >= self._info.size):
                 yield from self._check_whole(place)
@@ -225,11 +234,10 @@ class ObjectBody:
                     raise TransportError("the body ended early", sent="all")
             except TransportError as exc:
                 self._reply = None
-                attempts.append(str(exc))
-                if len(attempts) >= self._client.options.attempts:
-                    kind = ErrTimeout if exc.timeout else ErrUnavailable
-                    raise kind("the body was cut short time and again", attempts=attempts) from exc
-                yield Sleep(0.05 * len(attempts))
+                cause = (ErrTimeout if exc.timeout else ErrUnavailable)(str(exc))
+                cause.__cause__ = exc
+                retries = retries or Retries(self._client.options, self._client.budget)
+                yield Sleep(retries.pause(cause))
                 continue
             if self._crc is not None:
                 self._crc = zlib.crc32(data, self._crc)
@@ -274,6 +282,8 @@ class ObjectBody:
             headers.append(_CHECKSUM_MODE)
         self._grown = min(self._grown + 1, len(self.WINDOWS) - 1)
         reply: Reply = yield from self._client.call("GET", self._path, "", headers, stream=True)
+        if place or end is not None:
+            _correct(reply)
         if reply.status not in (200, 206):
             if info is not None and reply.status == 404:
                 raise ErrPreconditionFailed("the object was deleted while it was read")

@@ -20,6 +20,7 @@ from objectstorage.errors import (
     ErrUnsupported,
     StorageError,
 )
+from objectstorage.s3._plain import named
 from objectstorage.s3.transport import Reply
 from objectstorage.s3.xml import parse_error
 from objectstorage.storage import ObjectInfo
@@ -38,6 +39,7 @@ __all__ = [
 META = "x-amz-meta-"
 WRITE_ID = META + "objectstorage-write-id"
 """Names a conditional write, so that one whose reply was lost is recognised."""
+_OWN_NAME = WRITE_ID[len(META) :]
 
 NO_CONTENT_TYPE = "binary/octet-stream"
 """Sent when `put` was given none: servers make one up otherwise, some from the bytes."""
@@ -171,10 +173,8 @@ def info_of(key: str, reply: Reply) -> ObjectInfo:
     etag = unquoted(headers.get("etag", ""))
     if not etag:
         raise ErrBackend("a reply without an ETag", status=reply.status)
-    metadata = {}
-    for name, value in headers.items():
-        if name.startswith(META) and name != WRITE_ID:
-            metadata[name[len(META) :]] = value
+    metadata = named(headers, META)
+    metadata.pop(_OWN_NAME, None)
     fields: tuple[Any, ...] = (
         key,
         size_of(reply),

@@ -10,8 +10,10 @@ import hashlib
 import hmac
 import re
 import time
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from math import inf
+from operator import itemgetter
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 __all__ = [
@@ -32,6 +34,10 @@ REGION = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}")
 """What a region is called; anything else could name another host."""
 _UNRESERVED = re.compile(r"[A-Za-z0-9/_.~-]*", re.ASCII)
 _BLANKS = re.compile(" {2,}")
+_BLOCK = 64  # bytes of SHA-256's blocks
+_INNER = bytes(byte ^ 0x36 for byte in range(256))
+_OUTER = bytes(byte ^ 0x5C for byte in range(256))
+_MAX_FORMS = 256
 
 Headers = Sequence[tuple[str, str]]
 """Lower-case names and values, without CR or LF."""
@@ -69,6 +75,33 @@ def query_of(pairs: Sequence[tuple[str, str]]) -> str:
     return "&".join([f"{name}={value}" for name, value in sorted(encoded)])
 
 
+class _Moment(NamedTuple):
+    """What all signatures of one second share.
+
+    `inner` and `outer` are HMAC's two hashes (RFC 2104), keyed, and `inner` fed
+    with all of the string to sign that is known: copying both is quicker than
+    keying them for each request. `start`: the text before the signed names.
+    """
+
+    second: int
+    stamp: str
+    inner: Any
+    outer: Any
+    start: str
+
+
+class _Form(NamedTuple):
+    """Headers of certain names, as `%` fills in their values, the payload's hash and the time.
+
+    `order` sorts those; `canonical` is what is signed, `lines` what is sent.
+    """
+
+    order: Callable[[tuple[str, ...]], tuple[str, ...]]
+    canonical: str
+    lines: str
+    names: str
+
+
 class Signer:
     """Builds signed request heads for one host, region and set of credentials.
 
@@ -83,33 +116,20 @@ class Signer:
         self.region = region
         self.host = host
         self.skew = skew
-        # (second, timestamp text, signing key, scope, text before the signed header names):
-        # replaced as a whole, so that threads never see half of it
-        self._cached: tuple[int, str, bytes, str, str] = (-1, "", b"", "", "")
+        self.refused = False  # by the server, whatever `expires` says
+        # Each replaced as a whole, so that threads never see half of it.
+        self._moment = _Moment(-1, "", None, None, "")
+        self._key = ("", b"")
+        self._forms: dict[tuple[str, ...], _Form] = {}
 
     def __repr__(self) -> str:
         return f"<Signer {self.host} {self.region}>"
 
-    def _now(self, credentials: Credentials) -> tuple[int, str, bytes, str, str]:
-        second = int(time.time() + self.skew)
-        cached = self._cached
-        if cached[0] == second:
-            return cached
-        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second))
-        if cached[1][:8] == stamp[:8]:
-            cached = (second, stamp, *cached[2:])
-        else:
-            key = b"AWS4" + credentials.secret_key.encode()
-            for part in (stamp[:8], self.region, "s3", "aws4_request"):
-                key = hmac.digest(key, part.encode(), "sha256")
-            scope = f"{stamp[:8]}/{self.region}/s3/aws4_request"
-            start = (
-                f"Authorization: AWS4-HMAC-SHA256 Credential={credentials.access_key}/{scope}, "
-                "SignedHeaders="
-            )
-            cached = (second, stamp, key, scope, start)
-        self._cached = cached
-        return cached
+    @property
+    def good_until(self) -> float:
+        """When the credentials end, in seconds since the epoch."""
+        credentials = self.credentials
+        return inf if credentials is None or credentials.expires is None else credentials.expires
 
     def head(
         self,
@@ -134,34 +154,64 @@ class Signer:
             return (f"{method} {target} HTTP/1.1\r\nHost: {self.host}\r\n{lines}{tail}\r\n").encode(
                 "latin-1"
             )
-        _, stamp, key, scope, start = self._now(credentials)
-        if headers or credentials.session_token:
-            every = [
-                ("host", self.host),
-                ("x-amz-content-sha256", payload),
-                ("x-amz-date", stamp),
-                *headers,
-            ]
-            if credentials.session_token:
-                every.append(("x-amz-security-token", credentials.session_token))
-            every.sort()
-            canonical = "".join([f"{name}:{value}\n" for name, value in every])
-            if "  " in canonical:  # signed with runs of blanks folded, sent as they are
-                canonical = _BLANKS.sub(" ", canonical)
-            names = ";".join([name for name, _ in every])
-            lines = "".join([f"{name}: {value}\r\n" for name, value in every])
-        else:
-            canonical = f"host:{self.host}\nx-amz-content-sha256:{payload}\nx-amz-date:{stamp}\n"
-            names = "host;x-amz-content-sha256;x-amz-date"
-            lines = (
-                f"Host: {self.host}\r\nx-amz-content-sha256: {payload}\r\nx-amz-date: {stamp}\r\n"
-            )
-        request = f"{method}\n{path}\n{query}\n{canonical}\n{names}\n{payload}"
-        to_sign = (
-            f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{_sha256(request.encode('latin-1')).hexdigest()}"
-        )
-        signature = hmac.digest(key, to_sign.encode(), "sha256").hex()
+        second = int(time.time() + self.skew)
+        moment = self._moment
+        if moment.second != second:
+            moment = self._moment = self._at(second, credentials)
+        names: tuple[str, ...] = ()
+        values: tuple[str, ...] = ()
+        if headers:
+            names, values = zip(*headers, strict=True)
+        form = self._forms.get(names) or self._form(names, credentials)
+        values = form.order((*values, payload, moment.stamp))
+        canonical = form.canonical % values
+        if "  " in canonical:  # signed with runs of blanks folded, sent as they are
+            canonical = _BLANKS.sub(" ", canonical)
+        request = f"{method}\n{path}\n{query}\n{canonical}{payload}"
+        inner, outer = moment.inner.copy(), moment.outer.copy()
+        inner.update(_sha256(request.encode("latin-1")).hexdigest().encode())
+        outer.update(inner.digest())
         return (
-            f"{method} {target} HTTP/1.1\r\n{lines}{tail}{start}{names}, "
-            f"Signature={signature}\r\n\r\n"
+            f"{method} {target} HTTP/1.1\r\n{form.lines % values}{tail}{moment.start}{form.names}, "
+            f"Signature={outer.hexdigest()}\r\n\r\n"
         ).encode("latin-1")
+
+    def _at(self, second: int, credentials: Credentials) -> _Moment:
+        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second))
+        day = stamp[:8]
+        known, key = self._key
+        if known != day:
+            key = b"AWS4" + credentials.secret_key.encode()
+            for part in (day, self.region, "s3", "aws4_request"):
+                key = hmac.digest(key, part.encode(), "sha256")
+            self._key = (day, key)
+        block = key.ljust(_BLOCK, b"\0")
+        scope = f"{day}/{self.region}/s3/aws4_request"
+        inner, outer = _sha256(block.translate(_INNER)), _sha256(block.translate(_OUTER))
+        inner.update(f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n".encode())
+        start = (
+            f"Authorization: AWS4-HMAC-SHA256 Credential={credentials.access_key}/{scope}, "
+            "SignedHeaders="
+        )
+        return _Moment(second, stamp, inner, outer, start)
+
+    def _form(self, names: tuple[str, ...], credentials: Credentials) -> _Form:
+        # The given values in their order, then the payload's hash and the time.
+        places = [*names, "x-amz-content-sha256", "x-amz-date"]
+        order = sorted(range(len(places)), key=places.__getitem__)
+        every = [(places[place], "%s") for place in order]
+        every.append(("host", self.host.replace("%", "%%")))
+        if credentials.session_token:
+            every.append(("x-amz-security-token", credentials.session_token.replace("%", "%%")))
+        every.sort(key=itemgetter(0))
+        joined = ";".join([name for name, _ in every])
+        form = _Form(
+            itemgetter(*order),
+            "".join([f"{name}:{value}\n" for name, value in every]) + f"\n{joined}\n",
+            "".join([f"{name}: {value}\r\n" for name, value in every]),
+            joined,
+        )
+        if len(self._forms) >= _MAX_FORMS:  # metadata may have any names
+            self._forms = {}
+        self._forms[names] = form
+        return form

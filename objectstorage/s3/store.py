@@ -85,6 +85,7 @@ class S3Storage(Storage):
         return _rebuild, (bucket, prefix, options)
 
     def _after_fork(self) -> None:
+        self._core.client.after_fork()
         self._driver.after_fork()
 
     @property

@@ -13,7 +13,8 @@ import time
 from objectstorage.bodies import pull
 from objectstorage.errors import ErrClosed
 from objectstorage.s3._body import BlockingBody, run_steps
-from objectstorage.s3._http import MalformedReply, is_interim
+from objectstorage.s3._http import FIRST, MalformedReply, ReplyBody, is_interim
+from objectstorage.s3._plain import plain_reply
 from objectstorage.s3._sockets import Connection, Pool, TLSConnection
 from objectstorage.s3.exchange import (
     Exchange,
@@ -95,9 +96,14 @@ class Transport:
         exchange.sent = "nothing"
         conn = self._take(exchange.deadline)
         try:
-            early = self._send_request(conn, exchange)
-            steps = receive(exchange, early, self._max_head, self._max_error_body)
-            reply, rest = run_steps(steps, conn, exchange.deadline)
+            came = self._send_request(conn, exchange) or conn.recv(FIRST)
+            rest: ReplyBody | bool
+            plain = plain_reply(exchange, came)
+            if plain is not None:
+                reply, rest = plain
+            else:
+                steps = receive(exchange, came, self._max_head, self._max_error_body)
+                reply, rest = run_steps(steps, conn, exchange.deadline)
         except BaseException as exc:
             conn.pool.drop(conn)
             if isinstance(exc, OSError | MalformedReply) and not exchange.pulling:
@@ -145,24 +151,21 @@ class Transport:
     def _take(self, deadline: float | None) -> Connection:
         """A connection that is good for one request."""
         pool = self._pool
-        timeout = self._pool_timeout
-        if deadline is not None:
-            timeout = min(timeout, deadline - time.monotonic())
         try:
-            conn = pool.take(timeout)
-        except TimeoutError as exc:
-            raise failure(exc, self._place, "nothing") from exc
+            conn = pool.tokens.pop()
+        except IndexError:
+            conn = self._wait(pool, deadline)
         try:
-            if pool.closed:
-                raise ErrClosed("the store was closed")
-            if conn is not None:
-                idle = time.monotonic() - conn.idle_since
-                if idle < self._idle_timeout and conn.quiet():
-                    conn.limit(deadline)
+            if conn is not None and not pool.closed:
+                if time.monotonic() - conn.idle_since < self._idle_timeout and conn.quiet():
+                    if deadline is not None or conn.timeout != conn.longest:
+                        conn.limit(deadline)
                     self.stats.reused += 1
                     return conn
                 conn.close()
                 self.stats.replaced += 1
+            if pool.closed:
+                raise ErrClosed("the store was closed")
             return self._connect(pool, deadline)
         except BaseException as exc:
             if conn is not None:
@@ -171,6 +174,16 @@ class Transport:
             if isinstance(exc, OSError):
                 raise failure(exc, self._place, "nothing") from exc
             raise
+
+    def _wait(self, pool: Pool, deadline: float | None) -> Connection | None:
+        """What `Pool.take` gives when somebody is done."""
+        timeout = self._pool_timeout
+        if deadline is not None:
+            timeout = min(timeout, deadline - time.monotonic())
+        try:
+            return pool.take(timeout)
+        except TimeoutError as exc:
+            raise failure(exc, self._place, "nothing") from exc
 
     def _connect(self, pool: Pool, deadline: float | None) -> Connection:
         timeout = self._connect_timeout

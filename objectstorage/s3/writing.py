@@ -23,9 +23,9 @@ from objectstorage.errors import (
     StorageError,
     is_err_not_exist,
 )
-from objectstorage.s3.client import Client, Trace
+from objectstorage.s3.client import Client
 from objectstorage.s3.effects import Effects
-from objectstorage.s3.encoding import BufferPayload, Payload, StreamPayload
+from objectstorage.s3.encoding import BufferPayload, StreamPayload
 from objectstorage.s3.reading import head_error
 from objectstorage.s3.replies import (
     META,
@@ -36,6 +36,7 @@ from objectstorage.s3.replies import (
     info_of,
     unquoted,
 )
+from objectstorage.s3.retrying import Trace
 from objectstorage.s3.signing import quote_key, quoted
 from objectstorage.s3.transport import Reply
 from objectstorage.s3.xml import parse_error, parse_text
@@ -107,7 +108,8 @@ def object_headers(
 ) -> list[tuple[str, str]]:
     """Content type, metadata, encryption and write id of a new object."""
     headers = [("content-type", content_type or NO_CONTENT_TYPE)]
-    headers += [(META + name, value) for name, value in metadata.items()]
+    if metadata:
+        headers += [(META + name, value) for name, value in metadata.items()]
     if write_id is not None:
         headers.append((WRITE_ID, write_id))
     if client.options.sse or client.options.sse_kms_key:
@@ -148,7 +150,8 @@ def put_payload(
             raise
         return _result(ours, size, exc)
     if reply.status == 200:
-        _check_echo(payload, reply)
+        if payload.checksum is not None:
+            _check_echo(payload.checksum, reply)
         etag = unquoted(reply.headers.get("etag", ""))
         if etag:
             return PutResult(key, size, etag)
@@ -166,11 +169,10 @@ def put_payload(
     return _result(settled, size, None)
 
 
-def _check_echo(payload: Payload, reply: Reply) -> None:
+def _check_echo(checksum: str, reply: Reply) -> None:
     """What the server says it stored, where it says so."""
-    sent = getattr(payload, "checksum", None)
     echoed = reply.headers.get("x-amz-checksum-crc32")
-    if sent is not None and echoed is not None and echoed != sent and "-" not in echoed:
+    if echoed is not None and echoed != checksum and "-" not in echoed:
         raise ErrIntegrity("the server stored bytes of another checksum")
 
 
