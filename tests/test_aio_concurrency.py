@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from objectstorage import aio, open_storage
+import pytest
+
+from objectstorage import ErrBadRequest, aio, open_storage
 from objectstorage.testing.servers import S3Server
 
 LIMIT = 16
@@ -66,6 +69,48 @@ def test_a_thousand_mixed_operations_with_cancellations(seaweedfs: S3Server) -> 
             assert failed == []
             assert store._driver._transport.stats.in_use == 0
             assert await store.get("k") == b"data"
+
+    asyncio.run(run())
+
+
+def in_child(test: Callable[[], None]) -> bool:
+    """Whether it ran without an exception in a forked child."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            test()
+            code = 0
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_forked_child_is_told_and_leaves_the_parents_connections(seaweedfs: S3Server) -> None:
+    url = seaweedfs.fresh_url()
+
+    async def run() -> None:
+        store: Any = aio.open_storage(url, **options(seaweedfs))
+        unused: Any = aio.open_storage(url, **options(seaweedfs))
+        async with store:
+            await store.put("k", os.urandom(1 << 20))
+            reader = await store.open("k")
+            first = await reader.read(10)
+
+            def child() -> None:
+                # as a child starts: without the parent's loop
+                asyncio.events._set_running_loop(None)
+                with pytest.raises(ErrBadRequest, match="forked"):
+                    asyncio.run(store.get("k"))
+                asyncio.run(store.close())
+                assert len(asyncio.run(unused.get("k"))) == 1 << 20
+
+            assert in_child(child)
+            assert first + await reader.read() == await store.get("k")
+            await reader.close()
+            assert store._driver._transport.stats.replaced == 0
+        await unused.close()
 
     asyncio.run(run())
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 
 from objectstorage import aio
 from objectstorage.aio.local import ThreadedStorage
@@ -17,6 +18,10 @@ from objectstorage.storage import Storage
 from objectstorage.testing.blocking import BlockingStorage
 from objectstorage.testing.servers import S3Server
 from objectstorage.testing.suite import StorageSuite
+from objectstorage.testing.suite.lifecycle import Lifecycle
+from objectstorage.testing.suite.reading import Reading
+from objectstorage.testing.suite.writers import Writers
+from objectstorage.testing.suite.writing import Writing
 
 
 class _Async(StorageSuite):
@@ -88,3 +93,30 @@ class TestS3Moto(_S3):
     @pytest.fixture(autouse=True)
     def _server(self, moto: S3Server) -> None:
         self.server = moto
+
+
+class TestS3OnUvloop(Writing, Writers, Reading, Lifecycle):
+    """What sends and receives, on another event loop than asyncio's own."""
+
+    tally = "aio s3-seaweedfs uvloop"
+    pickles = False
+    forks = False
+
+    @pytest.fixture(autouse=True)
+    def _server(self, seaweedfs: S3Server) -> None:
+        self.server = seaweedfs
+
+    @pytest.fixture
+    def place(self) -> str:
+        return self.server.fresh_url()
+
+    def open_store(self, place: Any) -> Storage:
+        return BlockingStorage(
+            lambda: aio.open_storage(
+                place, **{**self.server.options(), "part_size": 5 * 1024 * 1024}
+            ),
+            uvloop.new_event_loop,
+        )
+
+    def secrets(self, place: Any) -> list[str]:
+        return [self.server.secret_key]

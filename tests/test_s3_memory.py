@@ -8,10 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from long import much
 
 from objectstorage.testing.servers import S3Server
 
-SIZE = 128 << 20
+SIZE = much(128 << 20, 1 << 30)
 MOST = 64 << 20  # bytes that a streamed transfer may add to what the process takes
 
 # The chunks differ, so that one that is lost, doubled or moved is seen.
@@ -104,7 +105,7 @@ def test_a_large_object_takes_little_memory(way: str, seaweedfs: S3Server, tmp_p
         [sys.executable, "-c", _PROGRAM, json.dumps(given)],
         stdout=subprocess.PIPE,
         check=True,
-        timeout=120,
+        timeout=much(120, 280),
     )
     same, grown = json.loads(done.stdout)
     assert same

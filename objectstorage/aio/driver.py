@@ -132,6 +132,11 @@ class AsyncDriver:
             return None
         raise TypeError(f"no effect: {effect!r}")
 
+    def after_fork(self) -> None:
+        """In a child: nothing here is to be used, nor let go."""
+        for transport in (self._transport, *self._former):
+            transport.after_fork()
+
     async def close(self) -> None:
         """Let the connections go."""
         for transport in (self._transport, *self._former):

@@ -32,6 +32,10 @@ class ThreadedTransport:
         """See `Transport.abort`."""
         await self._hop(self._transport.abort, reply)
 
+    def after_fork(self) -> None:
+        """See `AsyncTransport.after_fork`."""
+        self._transport.after_fork()
+
     async def close(self) -> None:
         """See `Transport.close`."""
         await self._hop(self._transport.close)

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from datetime import datetime
 from typing import Any, Literal, TypeVar
 
+from objectstorage import _fork
 from objectstorage.aio.connecting import connect
 from objectstorage.aio.driver import AsyncDriver, AsyncSource
 from objectstorage.aio.storage import AsyncData, AsyncReader, AsyncStorage, AsyncWriter
@@ -41,9 +42,17 @@ class AsyncS3Storage(AsyncStorage):
         self._core = store._core
         self._driver: AsyncDriver | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._forked = False
+        _fork.register(self)
 
     def __reduce__(self) -> tuple[type[AsyncS3Storage], tuple[S3Storage]]:
         return AsyncS3Storage, (self._sync,)
+
+    def _after_fork(self) -> None:
+        # No loop survives a fork, and the connections are the parent's loop's.
+        if self._driver is not None:
+            self._forked = True
+            self._driver.after_fork()
 
     @property
     def url(self) -> str:
@@ -58,6 +67,12 @@ class AsyncS3Storage(AsyncStorage):
     def _on_loop(self, operation: str) -> AsyncDriver:
         if self._closed:
             raise ErrClosed("the store is closed", operation=operation, storage=self.url)
+        if self._forked:
+            raise ErrBadRequest(
+                "this store was used before the process was forked; open one in the child",
+                operation=operation,
+                storage=self.url,
+            )
         loop = asyncio.get_running_loop()
         if self._driver is None or self._loop is not loop:
             if self._driver is not None:
@@ -233,7 +248,7 @@ class AsyncS3Storage(AsyncStorage):
         """See `Storage.close`."""
         if not self._closed:
             self._closed = True
-            if self._driver is not None:
+            if self._driver is not None and not self._forked:
                 await self._driver.close()
             self._sync.close()
 

@@ -186,6 +186,10 @@ class AsyncTransport:
         for conn in closing:
             await conn.closed
 
+    def after_fork(self) -> None:
+        """In a child: the loop, its selector and the connections are the parent's."""
+        self._loop = None  # so that no forgotten body reaches for it
+
     # -- sending ---------------------------------------------------------------
 
     async def _send_large(

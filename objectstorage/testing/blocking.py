@@ -40,13 +40,18 @@ _T = TypeVar("_T")
 
 
 class BlockingStorage(Storage):
-    """`make()` gives the asynchronous store; it is called on the loop's thread."""
+    """`make()` gives the asynchronous store, `new_loop()` the loop that it lives on."""
 
-    def __init__(self, make: Callable[[], AsyncStorage]) -> None:
+    def __init__(
+        self,
+        make: Callable[[], AsyncStorage],
+        new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop,
+    ) -> None:
         self._make = make
+        self._new_loop = new_loop
         self._own = make()
         self._nested: BlockingStorage | None = None
-        self._loop = asyncio.new_event_loop()
+        self._loop = new_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
 
@@ -58,7 +63,7 @@ class BlockingStorage(Storage):
         if threading.current_thread() is not self._thread:
             return self
         if self._nested is None:
-            self._nested = BlockingStorage(self._make)
+            self._nested = BlockingStorage(self._make, self._new_loop)
         return self._nested
 
     @property
