@@ -23,6 +23,7 @@ from objectstorage.errors import (
     ErrPartial,
     ErrPreconditionFailed,
     ErrTimeout,
+    ErrUnavailable,
     StorageError,
 )
 from objectstorage.ranges import check_length, check_range, coalesce, resolve_range
@@ -281,7 +282,8 @@ def upload(
     # The key first: a bad one must be told apart from an unreadable file.
     with placed(store, "upload"):
         store.capabilities.key_rules.check(key)
-    with open(path, "rb") as file:
+    file = yield lambda: store._aside(open, path, "rb")
+    with file:
         data = file if progress is None else _Watched(file, progress)
         return (yield lambda: store.put(key, data, **options))
 
@@ -292,34 +294,33 @@ def download(
     path: str | os.PathLike[str],
     progress: Callable[[int, int | None], None] | None,
 ) -> Plan[Any]:
-    target = os.fspath(path)
+    from objectstorage._partfile import PartFile  # here: `import objectstorage` is to be quick
+
     reader = yield lambda: store._open_whole(key)
-    # Beside the target: the rename must stay within one file system.
-    temporary = f"{target}.{os.urandom(4).hex()}.part"
+    part: PartFile | None = None
     try:
         info = reader.info
-        done = 0
-        with open(temporary, "xb") as file:
-            while chunk := (yield lambda: reader.read(CHUNK)):
-                file.write(chunk)
-                done += len(chunk)
-                if progress is not None:
-                    progress(done, info.size)
-            if done != info.size:
-                raise ErrIntegrity(
-                    f"{done} of {info.size} bytes came",
-                    key=key,
-                    operation="download",
-                    storage=store.url,
-                )
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException:
-        try:
-            os.unlink(temporary)
-        except FileNotFoundError:
-            pass
+        part = yield lambda: store._aside(
+            PartFile, os.fspath(path), f"{store.url}\0{key}", info.etag, info.size
+        )
+        if part.done:
+            yield lambda: reader.seek(part.done)
+        while chunk := (yield lambda: reader.read(CHUNK)):
+            yield partial(store._aside, part.write, chunk)
+            if progress is not None:
+                progress(part.done, info.size)
+        if part.done != info.size:
+            raise ErrIntegrity(
+                f"{part.done} of {info.size} bytes came",
+                key=key,
+                operation="download",
+                storage=store.url,
+            )
+        yield partial(store._aside, part.publish)
+    except BaseException as exc:
+        if part is not None:
+            # The network may be there again later, and so may who was interrupted.
+            part.leave(keep=isinstance(exc, ErrUnavailable) or not isinstance(exc, Exception))
         raise
     finally:
         yield lambda: reader.close()

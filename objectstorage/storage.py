@@ -21,7 +21,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any, BinaryIO, Literal, NamedTuple, Self, TypeAlias
+from typing import Any, BinaryIO, Literal, NamedTuple, Self, TypeAlias, TypeVar
 
 from objectstorage import _plans
 from objectstorage.errors import ErrBadRequest, ErrClosed, ErrNotExist, ErrUnsupported, StorageError
@@ -46,6 +46,8 @@ __all__ = [
     "check_condition",
     "run",
 ]
+
+_T = TypeVar("_T")
 
 Data: TypeAlias = bytes | bytearray | memoryview | BinaryIO | Iterable[bytes]
 """What `put` takes: bytes-like, a binary file, or an iterable of bytes."""
@@ -562,7 +564,11 @@ class Storage(ABC):
     def download(
         self, key: str, path: str | os.PathLike[str], *, progress: Progress | None = None
     ) -> ObjectInfo:
-        """Write the object to a local file, which appears whole or not at all."""
+        """Write the object to a local file, which appears whole or not at all.
+
+        What came until the network failed, or the program was stopped, is kept
+        beside it as `….part`; the next download of the same version goes on from there.
+        """
         return run(_plans.download(self, key, path, progress))
 
     def _open_whole(self, key: str) -> Reader:
@@ -655,6 +661,10 @@ class Storage(ABC):
         result = self._copy_within(src, dst, create=create)
         self.delete(src)
         return result
+
+    def _aside(self, function: Callable[..., _T], /, *args: Any) -> _T:
+        """Call what may block on local files, as the plans ask for it."""
+        return function(*args)
 
     def _pause(self, seconds: float) -> None:
         """Wait, as the plans ask for it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from datetime import datetime
 from typing import Any, Literal, TypeVar
 
@@ -152,6 +152,17 @@ class AsyncS3Storage(AsyncStorage):
         return await self._run(
             "fetch", key, self._core.fetch(key, start, end, if_match, if_none_match)
         )
+
+    async def get_ranges(
+        self,
+        key: str,
+        *,
+        starts: Sequence[int],
+        ends: Sequence[int] | None = None,
+        lengths: Sequence[int] | None = None,
+    ) -> list_[bytes]:
+        """See `Storage.get_ranges`; several requests in flight."""
+        return await self._run("get_ranges", key, self._core.get_ranges(key, starts, ends, lengths))
 
     async def stat(self, key: str) -> ObjectInfo:
         """See `Storage.stat`."""
@@ -327,3 +338,6 @@ class _S3Writer(AsyncWriter):
     async def _discard(self) -> None:
         if not self._store._closed:
             await self._store._run("writer", self._key, self._gathering.discard())
+
+
+list_ = list  # `list` is a method's name inside the class

@@ -359,6 +359,10 @@ class AsyncStorage(ABC):
             "this store has no URLs to sign", key=key, operation="presign", storage=self.url
         )
 
+    def _aside(self, function: Callable[..., Any], /, *args: Any) -> Awaitable[Any]:
+        """Call what may block on local files in a thread, as the plans ask for it."""
+        return asyncio.to_thread(function, *args)
+
     def _pause(self, seconds: float) -> Awaitable[None]:
         return asyncio.sleep(seconds)
 

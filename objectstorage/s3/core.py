@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from objectstorage._plans import check_errors_option, outcome
+from objectstorage._plans import check_errors_option, check_ranges, outcome
 from objectstorage.bodies import Source, as_buffer, as_source, check_size
 from objectstorage.errors import (
     ErrBadRequest,
@@ -350,6 +350,19 @@ class Core:
             yield from self._check(key)
         return (yield from reading.get(self.client, key))
 
+    def get_ranges(
+        self,
+        key: str,
+        starts: Sequence[int],
+        ends: Sequence[int] | None,
+        lengths: Sequence[int] | None,
+    ) -> Effects[list_[bytes]]:
+        """See `Storage.get_ranges`."""
+        pairs = check_ranges(starts, ends, lengths)
+        if not self._is_plain(key):
+            yield from self._check(key)
+        return (yield from reading.get_ranges(self.client, key, pairs))
+
     def stat(self, key: str) -> Effects[ObjectInfo]:
         """See `Storage.stat`."""
         if not self._is_plain(key):
@@ -520,3 +533,5 @@ _LOCATION = (
     b'<CreateBucketConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
     b"<LocationConstraint>%s</LocationConstraint></CreateBucketConfiguration>"
 )
+
+list_ = list  # `list` is a method's name inside the class

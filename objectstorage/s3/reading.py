@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import time
 import zlib
+from bisect import bisect_right
+from collections.abc import Sequence
+from functools import partial
 
+from objectstorage._plans import GAP
 from objectstorage.errors import (
     ErrBackend,
     ErrIntegrity,
     ErrInvalidRange,
+    ErrNotExist,
     ErrNotModified,
     ErrPreconditionFailed,
     ErrTimeout,
     ErrUnavailable,
     StorageError,
 )
-from objectstorage.ranges import resolve_range
+from objectstorage.ranges import coalesce, resolve_range
+from objectstorage.s3.ahead import Ahead, fetch_all
 from objectstorage.s3.client import Client
 from objectstorage.s3.effects import Close, Effects, ReadBody, Sleep
 from objectstorage.s3.encoding import crc32_text
@@ -24,7 +31,7 @@ from objectstorage.s3.signing import quote_key, quoted
 from objectstorage.s3.transport import Reply, TransportError
 from objectstorage.storage import Fetched, ObjectInfo
 
-__all__ = ["ObjectBody", "fetch", "get", "stat"]
+__all__ = ["ObjectBody", "fetch", "get", "get_ranges", "stat"]
 
 _CHECKSUM_MODE = ("x-amz-checksum-mode", "ENABLED")
 _WITH_CHECKSUM = (_CHECKSUM_MODE,)
@@ -182,15 +189,60 @@ def _fetch_resolved(
             # replaced in between: the size, and so the range, is another now
 
 
+def fetch_part(client: Client, info: ObjectInfo, start: int, stop: int) -> Effects[bytes]:
+    """Bytes of this version; `ErrPreconditionFailed` if there is another one, or none."""
+    try:
+        fetched = yield from fetch(client, info.key, start, stop, info.etag, None)
+    except ErrNotExist as exc:
+        raise ErrPreconditionFailed("the object was deleted while it was read") from exc
+    return fetched.data
+
+
+def get_ranges(client: Client, key: str, pairs: Sequence[tuple[int, int]]) -> Effects[list[bytes]]:
+    """Ranges (start, end) of one version; near ones in one request, several beside each other."""
+    if not pairs:
+        yield from stat(client, key)
+        return []
+    blocks = coalesce([pair for pair in pairs if pair[0] < pair[1]], GAP)
+    if len(blocks) == 1:
+        # One request tells it all, the size included.
+        (start, stop) = blocks[0]
+        fetched = yield from fetch(client, key, start, stop, None, None)
+        info, found = fetched.info, [fetched.data]
+    else:
+        info = yield from stat(client, key)
+    for start, _ in pairs:
+        resolve_range(start, None, info.size)
+    if len(blocks) != 1:
+        blocks = [(start, min(stop, info.size)) for start, stop in blocks if start < info.size]
+        found = yield from fetch_all(
+            partial(fetch_part, client, info), blocks, 2 * client.options.parts_in_flight
+        )
+    firsts = [start for start, _ in blocks]
+    results = []
+    for start, stop in pairs:
+        number = bisect_right(firsts, start) - 1
+        if number < 0 or stop <= start:
+            results.append(b"")
+        else:
+            results.append(found[number][start - firsts[number] : stop - firsts[number]])
+    return results
+
+
 class ObjectBody:
     """One version of an object, read from any place; the logic behind readers.
 
     A request asks for more each time reading goes on where it stopped, and
-    for little after a jump. A body cut short is asked for again from there, by
-    `If-Match`: `ErrPreconditionFailed` if it was replaced meanwhile.
+    for little after a jump. Where one connection turns out to be slow, what is
+    far from its end is read in parts beside each other. A body cut short is
+    asked for again from there, by `If-Match`: `ErrPreconditionFailed` if it was
+    replaced meanwhile.
     """
 
     WINDOWS = (256 * 1024, 2 * 1024 * 1024, 16 * 1024 * 1024, None)
+    # Bytes a second above which more connections bring nothing: a server nearby
+    # is bound by its processor or its disk, one far away by the way there.
+    QUICK = 100 * 1024 * 1024
 
     def __init__(self, client: Client, key: str, info: ObjectInfo | None = None) -> None:
         self._client = client
@@ -203,6 +255,9 @@ class ObjectBody:
         self._grown = 0 if info is not None else len(self.WINDOWS) - 1
         self._crc: int | None = None
         self._kept: str | None = None
+        self._ahead: Ahead | None = None
+        self._received = 0  # in this reply, in `_waited` seconds
+        self._waited = 0.0
 
     @property
     def info(self) -> ObjectInfo:
@@ -218,17 +273,39 @@ class ObjectBody:
 
     def read(self, place: int, n: int) -> Effects[bytes]:
         """At most `n` bytes at `place`, empty only at the end of the object."""
+        if self._info is not None and (n == 0 or place >= self._info.size):
+            yield from self._check_whole(place)
+            return b""
+        if self._ahead is not None and place == self._place:
+            try:
+                data = yield from self._ahead.read(n)
+            except BaseException:
+                yield from self.close()  # whoever reads on begins here anew
+                raise
+        else:
+            data = yield from self._receive(place, n)
+        if self._crc is not None:
+            self._crc = zlib.crc32(data, self._crc)
+        self._place += len(data)
+        reply = self._reply
+        if reply is not None:
+            if self._place >= self._stop:
+                yield from self._finish(reply)
+            elif self._is_slow():
+                yield from self._read_ahead()
+        return data
+
+    def _receive(self, place: int, n: int) -> Effects[bytes]:
+        """The same of one reply's body, asked for again when it is cut."""
         retries: Retries | None = None
         while True:
-            if self._info is not None and (n == 0 or place >= self._info.size):
-                yield from self._check_whole(place)
-                return b""
             try:
                 if self._reply is None or place != self._place:
                     yield from self._ask(place, n)
                 reply = self._reply
                 if reply is None:  # answered in full, as nothing was there
                     return b""
+                began = time.monotonic()
                 data: bytes = yield ReadBody(reply, min(n, self._stop - self._place))
                 if not data:
                     raise TransportError("the body ended early", sent="all")
@@ -239,12 +316,30 @@ class ObjectBody:
                 retries = retries or Retries(self._client.options, self._client.budget)
                 yield Sleep(retries.pause(cause))
                 continue
-            if self._crc is not None:
-                self._crc = zlib.crc32(data, self._crc)
-            self._place += len(data)
-            if self._place >= self._stop:
-                yield from self._finish(reply)
+            self._waited += time.monotonic() - began
+            self._received += len(data)
             return data
+
+    def _is_slow(self) -> bool:
+        """Whether a part's worth came slowly, and there are parts enough to come."""
+        part = self._client.options.part_size
+        return (
+            self._received >= part
+            and self.info.size - self._place >= 2 * part
+            and self._received < self.QUICK * self._waited
+            and self._client.options.parts_in_flight > 1
+        )
+
+    def _read_ahead(self) -> Effects[None]:
+        options, info = self._client.options, self.info
+        yield from self.close()
+        self._ahead = Ahead(
+            partial(fetch_part, self._client, info),
+            self._place,
+            info.size,
+            options.part_size,
+            options.parts_in_flight,
+        )
 
     def _finish(self, reply: Reply) -> Effects[None]:
         """See the reply's end, so that its connection can be used again."""
@@ -270,6 +365,7 @@ class ObjectBody:
         if not sequential:
             self._grown, self._crc = 0, None
         yield from self.close()
+        self._received, self._waited = 0, 0.0
         info = self._info
         headers: list[tuple[str, str]] = []
         if info is not None:
@@ -317,6 +413,9 @@ class ObjectBody:
 
     def close(self) -> Effects[None]:
         """Give up what was asked for and not read."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            yield from ahead.close()
         reply, self._reply = self._reply, None
         if reply is not None:
             yield Close(reply)

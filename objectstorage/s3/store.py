@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Literal, TypeVar
 
@@ -160,6 +160,17 @@ class S3Storage(Storage):
         """See `Storage.fetch`."""
         return self._run("fetch", key, self._core.fetch(key, start, end, if_match, if_none_match))
 
+    def get_ranges(
+        self,
+        key: str,
+        *,
+        starts: Sequence[int],
+        ends: Sequence[int] | None = None,
+        lengths: Sequence[int] | None = None,
+    ) -> list_[bytes]:
+        """See `Storage.get_ranges`; several requests in flight."""
+        return self._run("get_ranges", key, self._core.get_ranges(key, starts, ends, lengths))
+
     def stat(self, key: str) -> ObjectInfo:
         """See `Storage.stat`."""
         return self._run("stat", key, self._core.stat(key))
@@ -309,3 +320,6 @@ class _S3Writer(Writer):
     def _discard(self) -> None:
         if not self._store._closed:
             self._store._run("writer", self._key, self._gathering.discard())
+
+
+list_ = list  # `list` is a method's name inside the class
