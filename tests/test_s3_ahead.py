@@ -20,6 +20,7 @@ from objectstorage import (
     ErrUnavailable,
     open_storage,
 )
+from objectstorage.s3.client import Client
 from objectstorage.s3.reading import ObjectBody
 from objectstorage.testing.servers import S3Server
 
@@ -35,8 +36,9 @@ def bench(request: pytest.FixtureRequest, seaweedfs: S3Server) -> Iterator[Bench
 
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No connection is quick enough."""
+    """No connection is quick enough, and the server is far away."""
     monkeypatch.setattr(ObjectBody, "QUICK", float("inf"))
+    monkeypatch.setattr(Client, "is_here", False)
 
 
 def ranges_asked(bench: Bench) -> list[str]:
@@ -68,6 +70,7 @@ def test_where_it_is_quick_one_request_is_enough(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ObjectBody, "QUICK", 0)
+    monkeypatch.setattr(Client, "is_here", False)
     bench.direct.put(KEY, DATA)
     assert bench.open(part_size=PART).stream(KEY) == DATA
     assert ranges_asked(bench) == []

@@ -11,6 +11,7 @@ import ssl
 import threading
 import time
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from objectstorage.errors import (
     ErrInvalidURL,
@@ -69,6 +70,12 @@ class Client:
     def host(self) -> str:
         """The `Host` header."""
         return self.origin.partition("://")[2]
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the server shares this machine's processors."""
+        host = urlsplit(self.origin).hostname or ""
+        return host == "localhost" or host.startswith("127.") or host == "::1"
 
     def sign_in(self, former: Signer | None) -> Effects[Signer]:
         """Find credentials, which may block, and make them the signer.

@@ -242,7 +242,7 @@ class ObjectBody:
     WINDOWS = (256 * 1024, 2 * 1024 * 1024, 16 * 1024 * 1024, None)
     # Bytes a second above which more connections bring nothing: a server nearby
     # is bound by its processor or its disk, one far away by the way there.
-    QUICK = 100 * 1024 * 1024
+    QUICK = 64 * 1024 * 1024
 
     def __init__(self, client: Client, key: str, info: ObjectInfo | None = None) -> None:
         self._client = client
@@ -328,6 +328,7 @@ class ObjectBody:
             and self.info.size - self._place >= 2 * part
             and self._received < self.QUICK * self._waited
             and self._client.options.parts_in_flight > 1
+            and not self._client.is_here
         )
 
     def _read_ahead(self) -> Effects[None]:
