@@ -52,7 +52,7 @@ svg text { font: 11px system-ui, sans-serif; }
 .legend span { margin-right: 14px; white-space: nowrap; }
 .legend i { display: inline-block; width: 14px; height: 3px; border-radius: 2px;
   margin-right: 5px; vertical-align: middle; }
-.wide { max-width: 520px; margin-bottom: 16px; }
+.wide { max-width: 620px; margin-bottom: 20px; }
 """
 
 
@@ -122,7 +122,7 @@ def _overhead(report: Report) -> Iterator[str]:
         rows = [
             Row(
                 str(o.cell),
-                f"var(--series-{layers.index(layer) % COLOURS + 1})",
+                f"var(--series-{report.layers.index(layer) % COLOURS + 1})",
                 *_shown(o.time),
                 [(o.time.value, ratio_text(o.time))],
                 _times(o.time.value),
@@ -177,33 +177,35 @@ _Group = list[tuple[str, int, Cell, list[Result]]]
 
 
 def _groups(report: Report) -> Iterator[tuple[str, _Group]]:
-    """The series of each plot: one plot a workload and size."""
+    """The series of each plot, name and colour first: one plot a workload and size."""
     groups: dict[tuple[str, int], _Group] = {}
+    layered = len(report.layers) > 1
     for (layer, cell), results in report.cells().items():
-        groups.setdefault((cell.workload, cell.size), []).append((layer, 0, cell, results))
+        group = groups.setdefault((cell.workload, cell.size), [])
+        name = f"{layer} ×{cell.concurrency}" if layered else f"×{cell.concurrency}"
+        colour = report.layers.index(layer) if layered else len(group)
+        group.append((name, colour, cell, results))
     for (workload, size), group in groups.items():
-        layered = len(report.layers) > 1
-        yield (
-            f"{workload}, {size_text(size)}",
-            [
-                (f"{layer} ×{cell.concurrency}" if layered else f"×{cell.concurrency}", n, cell, rs)
-                for n, (layer, _, cell, rs) in enumerate(group)
-            ],
-        )
+        yield f"{workload}, {size_text(size)}", group
 
 
 def _over_time(report: Report) -> Iterator[str]:
-    for title, group in _groups(report):
-        lines = []
-        for name, n, _, results in group[:COLOURS]:
-            ranked = sorted(results, key=lambda r: r.metric("throughput") or 0)
-            middle = ranked[len(ranked) // 2]
-            if len(middle.per_second) > 1:
-                points = [(float(i + 1), float(v)) for i, v in enumerate(middle.per_second)]
-                lines.append(Line(name, n, points))
-        if lines:
-            plot = line_plot(title, lines, x_label="second", y_text=short_count)
-            yield _figure(f"{title}, operations/s", plot, lines)
+    """The median repeat; one plot a workload and size, with layers also a concurrency."""
+    layered = len(report.layers) > 1
+    plots: dict[str, list[Line]] = {}
+    for (layer, cell), results in report.cells().items():
+        ranked = sorted(results, key=lambda r: r.metric("throughput") or 0)
+        counts = ranked[len(ranked) // 2].per_second
+        if len(counts) < 2:
+            continue
+        title = f"{cell.workload}, {size_text(cell.size)}"
+        name = layer if layered else f"×{cell.concurrency}"
+        lines = plots.setdefault(f"{title}, ×{cell.concurrency}" if layered else title, [])
+        points = [(float(i + 1), float(count)) for i, count in enumerate(counts)]
+        lines.append(Line(name, report.layers.index(layer) if layered else len(lines), points))
+    for title, lines in plots.items():
+        plot = line_plot(title, lines, x_label="second", y_text=short_count)
+        yield _figure(f"{title}, operations/s", plot, lines)
 
 
 def _latencies(report: Report) -> Iterator[str]:
@@ -236,8 +238,8 @@ def _scaling(report: Report) -> Iterator[str]:
                 if values:
                     layers.setdefault(layer, []).append((float(cell.concurrency), median(values)))
         lines = [
-            Line(layer, n, sorted(points))
-            for n, (layer, points) in enumerate(layers.items())
+            Line(layer, report.layers.index(layer), sorted(points))
+            for layer, points in layers.items()
             if len(points) > 1
         ]
         if lines:

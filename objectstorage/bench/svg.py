@@ -17,8 +17,9 @@ COLOURS = 6
 """How many series can be told apart by colour."""
 
 _WIDTH = 400
-_LABELS = 118
 _TICKS = 4
+_LETTER = 6.2  # of the page's 11 px type, on the average
+_APART = 44  # between the ticks of an axis, so that their texts are
 
 
 class Line(NamedTuple):
@@ -100,25 +101,27 @@ def interval_plot(
 ) -> str:
     """Intervals with marks over a logarithmic axis.
 
-    centre: a value to draw a line at, with as much room on either side.
+    centre: a value to draw a line at, with room on either side.
     """
-    right, top, row_height, bottom = 96 if any(row.note for row in rows) else 26, 8, 22, 24
+    left = max(len(row.name) for row in rows) * _LETTER + 16
+    right = max(len(row.note) for row in rows) * _LETTER + 24
+    top, row_height, bottom = 8, 22, 24
+    width = max(_WIDTH, left + right + 240)
     height = top + row_height * len(rows) + bottom
     low, high = min(row.low for row in rows), max(row.high for row in rows)
     if centre is not None:
-        # a little room, and both ends as far away as the farther one
-        span = max(high / centre, centre / low, 1.1) ** 1.05
-        low, high = centre / span, centre * span
+        low, high = min(low / 1.05, centre / 1.2), max(high * 1.05, centre * 1.2)
     elif low == high:
         low, high = low / 2, high * 2
-    scale = (_WIDTH - _LABELS - right) / math.log(high / low)
+    scale = (width - left - right) / math.log(high / low)
 
     def place(value: float) -> float:
-        return _LABELS + math.log(value / low) * scale
+        return left + math.log(value / low) * scale
 
     parts = []
     end = height - bottom
-    for tick in _log_ticks(low, high) if centre is None else _ratio_ticks(low, high):
+    ticks = _log_ticks(low, high) if centre is None else _ratio_ticks(low, high, centre)
+    for tick in _spaced(ticks, place):
         x = place(tick)
         parts.append(_grid(x, top, x, end))
         parts.append(_text(x, end + 15, text(tick), "middle"))
@@ -129,7 +132,7 @@ def interval_plot(
         )
     for n, row in enumerate(rows):
         y = top + row_height * (n + 0.5)
-        parts.append(_text(_LABELS - 8, y + 3.5, row.name, "end", ink=True))
+        parts.append(_text(left - 8, y + 3.5, row.name, "end", ink=True))
         parts.append(
             f'<line x1="{place(row.low):.1f}" y1="{y}" x2="{place(row.high):.1f}" y2="{y}" '
             f'stroke="{row.colour}" stroke-width="2" stroke-linecap="round"/>'
@@ -137,8 +140,8 @@ def interval_plot(
         for value, name in row.marks:
             parts.append(_dot(place(value), y, 4, row.colour, f"{row.name}: {name} {text(value)}"))
         if row.note:
-            parts.append(_text(_WIDTH - right + 10, y + 3.5, row.note, "start", ink=True))
-    return _svg(title, height, parts)
+            parts.append(_text(width - right + 10, y + 3.5, row.note, "start", ink=True))
+    return _svg(title, height, parts, width)
 
 
 def _linear_ticks(most: float) -> list[float]:
@@ -154,21 +157,29 @@ def _log_ticks(low: float, high: float) -> list[float]:
     ticks = [10.0**power for power in powers]
     if math.log10(high / low) < 2:
         ticks = [n * tick for tick in ticks for n in (1, 2, 5)]
-    ticks = [tick for tick in ticks if low <= tick <= high]
     # None at all if both lie between two of them.
-    return ticks[:: -(-len(ticks) // 5)] if ticks else [low]
+    return [tick for tick in ticks if low <= tick <= high] or [low]
 
 
-def _ratio_ticks(low: float, high: float) -> list[float]:
-    far = [n * 10.0**power for power in range(4) for n in (1, 2, 5)]
-    above = [tick for tick in (1.1, 1.25, 1.5, *far[1:]) if tick <= high]
-    above = above[-1:] if len(above) < 3 else above[len(above) // 2 - 1 :: len(above) // 2]
-    return [*(1 / tick for tick in reversed(above)), 1.0, *above]
+def _ratio_ticks(low: float, high: float, centre: float) -> list[float]:
+    """The centre, and round multiples and fractions of it, the nearer ones first."""
+    steps = (1.1, 1.25, 1.5, *(n * 10.0**power for power in range(5) for n in (1, 2, 5)))
+    around = (tick for step in steps for tick in (centre * step, centre / step))
+    return [centre, *dict.fromkeys(t for t in around if low <= t <= high and t != centre)]
 
 
-def _svg(title: str, height: float, parts: Sequence[str]) -> str:
+def _spaced(ticks: Sequence[float], place: Callable[[float], float]) -> list[float]:
+    """Those that leave room for their texts; what comes first goes before."""
+    kept: list[float] = []
+    for tick in ticks:
+        if all(abs(place(tick) - place(other)) >= _APART for other in kept):
+            kept.append(tick)
+    return kept
+
+
+def _svg(title: str, height: float, parts: Sequence[str], width: float = _WIDTH) -> str:
     return (
-        f'<svg viewBox="0 0 {_WIDTH} {height:g}" role="img" aria-label="{escape(title)}">'
+        f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(title)}">'
         f"{''.join(parts)}</svg>"
     )
 
