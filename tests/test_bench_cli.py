@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import re
 import signal
+import socket
+import subprocess
+import sys
 import threading
 import time
 
@@ -73,6 +76,7 @@ def test_bench_measures_layers_in_turns(tmp_path, capsys):
 def test_what_the_layers_cost_comes_first(tmp_path, capsys):
     page = tmp_path / "r.html"
     options = ["--workloads", "get,stat", "--layers", "raw,sync,async", *QUICK]
+    options += ["--repeats", "2", "--no-durable"]
     assert bench(f"posix:{tmp_path}/d", *options, "--html", str(page)) == 0
     first, second, *rest = capsys.readouterr().out.splitlines()
     assert re.match(r"sync takes \d+\.\d+× the time of raw \(geometric mean of 2 cells; ", first)
@@ -101,13 +105,13 @@ def test_compare_of_two_layers_of_a_store(capsys):
 def test_bench_prints_a_table_and_writes_its_files(tmp_path, capsys):
     open_storage("memory://bench-files").put("mine", b"kept")
     saved, page = tmp_path / "r.jsonl", tmp_path / "r.html"
-    options = ["--workloads", "put,get", "--concurrency", "1,2", *QUICK]
+    options = ["--workloads", "put,get", "--concurrency", "1,2", *QUICK, "--repeats", "3"]
     assert bench("memory://bench-files", *options, "--save", str(saved), "--html", str(page)) == 0
     out = capsys.readouterr().out
     assert len(re.findall(r"(?m)^(put|get) +64 B +[12] ", out)) == 4
     assert keys("memory://bench-files") == ["mine"]
     lines = [json.loads(line) for line in saved.read_text().splitlines()]
-    assert [line["type"] for line in lines] == ["run", *["result"] * 28]
+    assert [line["type"] for line in lines] == ["run", *["result"] * 12]
     assert {line["schema"] for line in lines} == {1}
     html = page.read_text()
     assert html.count("<svg") == html.count("</svg>") > 0
@@ -160,6 +164,34 @@ def test_ctrl_c_cleans_up_and_is_exit_code_130(concurrency, capsys):
     assert "interrupted" in capsys.readouterr().err
     assert InterruptedStorage.puts >= 20
     assert keys("interrupted://ctrl-c") == ["mine"]
+
+
+def test_ctrl_c_of_the_process_leaves_no_file(tmp_path):
+    with open_storage(f"posix:{tmp_path}") as store:
+        store.put("mine", b"kept")
+    options = ["--layers", "raw,sync,async", "--concurrency", "2", "--repeats", "100000", "--json"]
+    options += ["--no-durable"]
+    command = [sys.executable, "-m", "objectstorage", "bench", f"posix:{tmp_path}", *options]
+    with subprocess.Popen([*command, *QUICK], stdout=subprocess.PIPE, text=True) as running:
+        for _ in range(10):
+            assert json.loads(running.stdout.readline())["schema"] == 1
+        running.send_signal(signal.SIGINT)
+        running.communicate(timeout=60)
+    assert running.returncode == 130
+    left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")}
+    assert left == {"mine", ".objectstorage", ".objectstorage/format", ".objectstorage/tmp"}
+
+
+def test_a_server_that_does_not_answer_is_exit_code_5(capsys, monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    with socket.socket() as nobody:  # bound, so that nobody else is there
+        nobody.bind(("127.0.0.1", 0))
+        address = f"endpoint=http://127.0.0.1:{nobody.getsockname()[1]}&region=us-east-1"
+        assert bench(f"s3://bucket?{address}&attempts=1", *QUICK) == 5
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "refused" in captured.err
 
 
 class TestCompare:

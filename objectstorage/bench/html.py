@@ -125,7 +125,7 @@ def _overhead(report: Report) -> Iterator[str]:
                 f"var(--series-{report.layers.index(layer) % COLOURS + 1})",
                 *_shown(o.time),
                 [(o.time.value, ratio_text(o.time))],
-                _times(o.time.value),
+                f"{o.time.value:.2f}×",
             )
             for o in overheads(report)
             if o.layer == layer
