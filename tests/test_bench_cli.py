@@ -178,8 +178,8 @@ def test_ctrl_c_of_the_process_leaves_no_file(tmp_path):
         running.send_signal(signal.SIGINT)
         running.communicate(timeout=60)
     assert running.returncode == 130
-    left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")}
-    assert left == {"mine", ".objectstorage", ".objectstorage/format", ".objectstorage/tmp"}
+    left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {"mine", ".objectstorage/format"}
 
 
 def test_a_server_that_does_not_answer_is_exit_code_5(capsys, monkeypatch):

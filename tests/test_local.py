@@ -184,6 +184,27 @@ def test_times_go_on_and_keep_to_the_clock() -> None:
     assert len({moment % 1000 for moment in times}) == 2
 
 
+@pytest.mark.parametrize("name", ["open", "flock", "fstat", "write", "utime", "rename"])
+def test_a_signal_at_any_moment_leaves_no_temporary(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """An exception of a handler comes right behind the call that was under way."""
+    store = PosixStorage(tmp_path, durable=False)
+    store.put("a", b"1")
+    real = getattr(ops, name)
+
+    def interrupted(*args: object, **kwargs: object) -> None:
+        real(*args, **kwargs)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ops, name, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        store.put("a", b"2")
+    monkeypatch.undo()
+    assert list((tmp_path / ".objectstorage/tmp").iterdir()) == []
+    assert store.get("a") in (b"1", b"2")
+
+
 # -- durable chains ------------------------------------------------------------
 
 

@@ -74,15 +74,18 @@ class Temporary:
         while True:
             # A process's prefix, its id (a fork shares the prefix), a number.
             self.name = f"{_PREFIX}-{self._pid:x}-{next(_numbers):x}".encode()
+            self.fd = -1
             try:
                 self.fd = ops.open(self.name, _FLAGS, 0o666, dir_fd=directory)
-            except FileExistsError:
-                continue
-            try:
                 # A sweeper may have come between the two calls.
                 if take_lock(self.fd) and ops.fstat(self.fd).st_nlink:
                     return
+            except FileExistsError:
+                continue
             except BaseException:
+                # A signal's exception comes as soon as the file is there, before
+                # its descriptor is known here.
+                self._unlink()
                 self.discard()
                 raise
             ops.let_go(self.fd)
@@ -135,14 +138,20 @@ class Temporary:
 
     def discard(self) -> None:
         """Leave no trace; nothing after `release`, and nothing in a forked child."""
-        if self.fd < 0:
-            return
+        if self.fd >= 0:
+            self._unlink()
+            self.release()
+
+    def _unlink(self) -> None:
         if os.getpid() == self._pid:
             try:
                 ops.unlink(self.name, dir_fd=self._directory)
             except OSError:
                 pass  # renamed already, or left to the sweeper
-        self.release()
+
+    def __del__(self) -> None:
+        # Interrupted between its making and the care of whoever asked for it.
+        self.discard()
 
 
 def publish(
