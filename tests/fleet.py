@@ -23,12 +23,12 @@ _T = TypeVar("_T")
 TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
-def until(look: Callable[[], _T], seconds: float = 120) -> _T:
+def until(look: Callable[[], _T], seconds: float = 120, every: float = 0.05) -> _T:
     """What `look` gives once that is true."""
     deadline = time.monotonic() + seconds
     while not (found := look()):
         assert time.monotonic() < deadline, f"still {found!r}"
-        time.sleep(0.05)
+        time.sleep(every)
     return found
 
 
@@ -78,6 +78,7 @@ class Fleet:
     def __init__(self, url: str, options: dict[str, Any], tmp_path: Path) -> None:
         self._words = ["--store", url]
         self._env = {name: value for name, value in os.environ.items() if "OBJECTST" not in name}
+        self._env.pop("PYTHONDONTWRITEBYTECODE", None)  # they all start with the same modules
         self._env |= {"XDG_CONFIG_HOME": str(tmp_path / "no-config"), "PYTHONWARNINGS": "error"}
         for name in ("endpoint", "region"):
             if name in options:

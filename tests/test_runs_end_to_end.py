@@ -96,10 +96,10 @@ def test_two_of_three_executors_are_killed(
             return done >= 40 and busy >= {name for _, name in victims}
 
         for victim, _ in victims:
-            until(victims_are_busy)
+            until(victims_are_busy, every=0.3)
             victim.kill()
             victims = victims[1:]
-        until(lambda: fleet.client(second).runs.get(run.id).value.phase == "success")
+        until(lambda: fleet.client(second).runs.get(run.id).value.phase == "success", every=0.3)
         tasks = list(client.runs.tasks(run.id))
         assert len(tasks) == TASKS
         assert sum(task.spec.lost for task in tasks) >= 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Awaitable, Callable
@@ -16,6 +17,8 @@ __all__ = ["Reports", "refused"]
 
 _log = logging.getLogger("objectstorage.services")
 _LONGEST = 5.0
+_PACE = 0.25
+"""Seconds that a status waits for a newer one: each that is sent is a commit."""
 
 
 def refused(exc: StorageError) -> bool:
@@ -39,6 +42,7 @@ class Reports:
         self._lost = lost
         self._new: Status | None = None
         self._sending: asyncio.Task[None] | None = None
+        self._last = asyncio.Event()
         self.hopeless = False
         """Set when the task is another's for certain: then nothing is tried again."""
 
@@ -50,6 +54,11 @@ class Reports:
 
     async def _send(self) -> None:
         while self._new is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_PACE):
+                    await self._last.wait()
+            if self._last.is_set():
+                return
             status, self._new = self._new, None
             try:
                 await self._client.executors.report(self._spec, status)
@@ -68,7 +77,7 @@ class Reports:
         return await self._insist(lambda: self._client.executors.hand_back(self._spec))
 
     async def _insist(self, call: Callable[[], Awaitable[Result[ExecutorTask]]]) -> bool:
-        self._new = None
+        self._last.set()
         if self._sending is not None:
             await self._sending
         pause = 0.1
