@@ -19,7 +19,7 @@ from http_server import running
 from objectstorage import aio, errors, open_storage
 from objectstorage.client import Client, ExecutorTask, Status
 from objectstorage.client.aio import AsyncClient
-from objectstorage.datamanager import DataManager
+from objectstorage.datamanager import DataManager, Put
 from objectstorage.errors import StorageError
 from objectstorage.logs import LogReader, LogWriter
 from objectstorage.services.executor import Executor
@@ -570,15 +570,13 @@ def test_a_token(kit: Kit) -> None:
     assert Client(address, kit.http, headers=headers).runs.page().value.items == []
 
 
-def test_an_unknown_format_is_refused(kit: Kit) -> None:
-    data = DataManager(PrefixStorage(kit.store, "state/"))
-    from objectstorage.datamanager import Put
-
+def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
+    url = f"memory://{uuid.uuid4().hex}"
+    data = DataManager(PrefixStorage(open_storage(url), "state/"))
     data.write([Put("service", "format", json.dumps({"format": 2}).encode())])
 
     async def enter() -> None:
-        index = kit.folder / "index"
-        async with RunService(aio.open_storage(kit.url), index):
+        async with RunService(aio.open_storage(url), tmp_path / "index"):
             pass
 
     with pytest.raises(errors.ErrUnsupported, match="format 2"):
