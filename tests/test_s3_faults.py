@@ -6,6 +6,8 @@ A fault-injecting proxy stands before a real SeaweedFS.
 from __future__ import annotations
 
 import io
+import logging
+import socket
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -24,6 +26,7 @@ from objectstorage import (
     ErrUnavailable,
     is_err_unavailable,
 )
+from objectstorage.testing.proxy import FaultProxy
 from objectstorage.testing.servers import S3Server
 
 
@@ -43,6 +46,38 @@ def test_connection_refused_is_unavailable_with_its_attempts(bench: Bench) -> No
     assert len(caught.value.attempts) == 3
     assert caught.value.key == KEY
     assert caught.value.operation == "get"
+
+
+def test_a_server_that_comes_up_meanwhile_is_found(bench: Bench) -> None:
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        port = reserved.getsockname()[1]
+    bench.direct.put(KEY, b"hello")
+    came_up: list[FaultProxy] = []
+
+    class ComeUp(logging.Handler):
+        """Starts the server when the client says that it will try again."""
+
+        def emit(self, record: logging.LogRecord) -> None:
+            if not came_up:
+                came_up.append(FaultProxy(*bench.proxy.upstream, listen=port).__enter__())
+
+    logger, handler = logging.getLogger("objectstorage"), ComeUp(logging.DEBUG)
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    try:
+        assert bench.open(endpoint=f"http://127.0.0.1:{port}").get(KEY) == b"hello"
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        came_up[0].__exit__(None, None, None)
+
+
+def test_presigning_asks_nobody(bench: Bench) -> None:
+    bench.proxy.on(nth=None).reset_before()
+    assert bench.store.presign(KEY, expires=60).startswith(bench.proxy.endpoint)
+    assert bench.proxy.requests == []
 
 
 @pytest.mark.parametrize("times", [1, 4])

@@ -118,7 +118,7 @@ def test_a_read_that_breaks_anywhere(
     bench: Bench, replaced: bool, content: bytes, tried: Tried
 ) -> None:
     """Resumed to the same bytes; if the object was replaced meanwhile, an error."""
-    count = much(25, 50)
+    count = much(12, 50)
     whole = hashlib.sha256(content).digest()
     bench.direct.put("whole", content)
     chance = random.Random(seed := random.randrange(1 << 32))
