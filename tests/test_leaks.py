@@ -57,4 +57,4 @@ def test_posix(face: str, tmp_path: Path, tried: Tried) -> None:
 
 @every_face
 def test_s3(face: str, seaweedfs: S3Server, tried: Tried) -> None:
-    check(face, seaweedfs.fresh_url(), seaweedfs.options(), tried, much(3_000, 10_000))
+    check(face, seaweedfs.fresh_url(), seaweedfs.options(), tried, much(2_000, 10_000))

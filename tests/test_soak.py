@@ -28,7 +28,7 @@ from objectstorage.testing.servers import S3Server
 
 pytestmark = pytest.mark.faults
 
-SECONDS = much(10.0, 300.0)
+SECONDS = much(8.0, 300.0)
 # Each worker's own, in folders that others make and prune as well.
 KEYS = ("shared/{}", "shared/deep/{}", "shared/t-{}", "{}/own", "shared/deep/é {}+%2F")
 COUNTER = "counter"
