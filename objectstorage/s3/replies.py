@@ -126,7 +126,7 @@ def http_date(text: str | None) -> datetime:
     """An HTTP date; `ErrBackend` if it is none."""
     try:
         when = parsedate_to_datetime(text or "")
-    except ValueError as exc:
+    except (ValueError, OverflowError) as exc:
         raise ErrBackend(f"the server's date {text!r} can't be read") from exc
     return when if when.tzinfo is not None else when.replace(tzinfo=UTC)
 
