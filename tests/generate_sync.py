@@ -30,6 +30,7 @@ _LINES = (
     ("wrappers.aio", "wrappers"),
     ("datamanager._aiowaiting", "datamanager._waiting"),
     ("datamanager._async", "datamanager._sync"),
+    ("datamanager._aiotogether", "datamanager._together"),
     ("datamanager._sql.aio", "datamanager._sql.database"),
     ("logs._aiowork", "logs._work"),
     ("logs._async", "logs._sync"),

@@ -57,6 +57,7 @@ _LIMITS = Limits(
     checkpoint_bytes=100_000,
     checkpoint_commits=100_000,
     log_bytes=1_000_000,
+    requests=1,  # a simulated client asks for one thing at a time
 )
 
 State = dict[tuple[str, str], bytes]

@@ -18,6 +18,7 @@ class Limits(NamedTuple):
         in memory: 200 are added for each action.
     log_bytes: so much log since the last checkpoint, and a writer must make a
         checkpoint before it commits. This bounds what a reader holds in memory.
+    requests: at once, when there is much to read: a client that starts late.
     """
 
     inline_bytes: int = 32 * 1024
@@ -26,6 +27,7 @@ class Limits(NamedTuple):
     checkpoint_bytes: int = 16 * 1024 * 1024
     checkpoint_commits: int = 2048
     log_bytes: int = 48 * 1024 * 1024
+    requests: int = 16
 
 
 DEFAULTS = Limits()

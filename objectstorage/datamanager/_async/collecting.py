@@ -85,15 +85,12 @@ class AsyncCollector:
         if fresh:
             # Read before the boundary moves: these are the slots that count. One
             # below it may be a leftover that names a payload in use elsewhere.
-            slots = [await self._log.slot(seq) for seq in fresh]
+            slots = await self._log.slots(fresh)
             if not await self._log.raise_boundary(boundary, fresh[-1]):
                 return False
             payloads = [slot.payload for slot in slots if slot is not None]
-        for payload in payloads:
-            if payload is not None and payload.key is not None:
-                await self._log.delete(payload.key)
-        for seq in batch:
-            await self._log.delete(slot_key(seq))
+        await self._log.delete_all([p.key for p in payloads if p is not None and p.key is not None])
+        await self._log.delete_all([slot_key(seq) for seq in batch])
         return True
 
     async def _old_statuses(self, oldest: datetime) -> list[int]:
@@ -172,17 +169,18 @@ class AsyncCollector:
         let it go.
         """
         named: set[str] = set()
-        for seq in range(max(after, await self._log.boundary()) + 1, upto + 1):
-            slot = await self._log.slot(seq)
-            if slot is None or slot.payload is None:
-                continue
-            if slot.payload.key is not None:
-                named.add(slot.payload.key)
-            if slot.kind == "import":
-                try:
-                    named.update(_names((await self._log.opened(slot)).types or {}))
-                except ErrNotExist:
-                    pass  # collected between the two
+        first = max(after, await self._log.boundary()) + 1
+        for start in range(first, upto + 1, _BATCH):
+            for slot in await self._log.slots(range(start, min(start + _BATCH, upto + 1))):
+                if slot is None or slot.payload is None:
+                    continue
+                if slot.payload.key is not None:
+                    named.add(slot.payload.key)
+                if slot.kind == "import":
+                    try:
+                        named.update(_names((await self._log.opened(slot)).types or {}))
+                    except ErrNotExist:
+                        pass  # collected between the two
         async for info in self._log.store.list(STATUS):
             number = number_of(info.key)
             status = None if number is None else await self._log.status(number)

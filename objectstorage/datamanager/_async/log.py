@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from objectstorage.aio.storage import AsyncStorage
+from objectstorage.datamanager._aiotogether import together
 from objectstorage.datamanager.frames import unpack_actions
 from objectstorage.datamanager.records import (
     BOUNDARY,
@@ -52,11 +54,17 @@ class AsyncLog:
     """
 
     def __init__(
-        self, store: AsyncStorage, single_writer: bool, inline: int, new_id: Callable[[], str]
+        self,
+        store: AsyncStorage,
+        single_writer: bool,
+        inline: int,
+        new_id: Callable[[], str],
+        requests: int = 1,
     ) -> None:
         self.store = store
         self._inline = inline
         self.new_id = new_id
+        self._requests = requests
         self._single_writer = single_writer
         self._conditional: bool | None = None  # None: not asked yet
         self._store_id: str | None = None
@@ -143,16 +151,27 @@ class AsyncLog:
             return None
         return unpack_slot(found.data, seq, found.info.last_modified)
 
-    async def record(self, seq: int) -> Record | None:
-        """The slot at `seq` and what it did; None if there is no slot.
+    async def slots(self, seqs: Sequence[int]) -> list[Slot | None]:
+        """The slots at these sequences, asked for together."""
+        return await together([partial(self.slot, seq) for seq in seqs], self._requests)
+
+    async def opened_all(self, slots: Sequence[Slot]) -> list[Record | ErrNotExist]:
+        """`opened` of these, asked for together; an error stands in its place."""
+        return await together([partial(self._tried, slot) for slot in slots], self._requests)
+
+    async def _tried(self, slot: Slot) -> Record | ErrNotExist:
+        try:
+            return await self.opened(slot)
+        except ErrNotExist as exc:
+            if exc.code == "NoSuchBucket":
+                raise
+            return exc
+
+    async def opened(self, slot: Slot) -> Record:
+        """A slot and what it did, which is nothing if it has no payload.
 
         `ErrNotExist` naming the payload if that is gone.
         """
-        slot = await self.slot(seq)
-        return None if slot is None else await self.opened(slot)
-
-    async def opened(self, slot: Slot) -> Record:
-        """A slot and what it did, which is nothing if it has no payload."""
         payload = slot.payload
         if payload is None:
             return Record(slot, ())
@@ -217,6 +236,12 @@ class AsyncLog:
                 # If it is at `new` now, it may have been another who moved it. Then
                 # nobody knows whose work it is to delete payloads: the sweep's.
                 await self.pause()
+
+    async def delete_all(self, keys: Sequence[str]) -> None:
+        """Delete objects; what failed, once more by itself."""
+        if keys:
+            for key in await self.store.delete_many(keys, errors="return"):
+                await self.delete(key)
 
     async def delete(self, key: str) -> None:
         """Delete an object, again if the reply was lost."""

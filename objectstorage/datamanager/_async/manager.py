@@ -66,7 +66,7 @@ class AsyncDataManager:
     ) -> None:
         self._store = store
         self._limits = limits
-        self._log = AsyncLog(store, single_writer, limits.inline_bytes, new_id)
+        self._log = AsyncLog(store, single_writer, limits.inline_bytes, new_id, limits.requests)
         self._tail = AsyncTail(self._log, limits.checkpoint_bytes, limits.checkpoint_commits)
         self._files = AsyncFiles(store)
         self._committer = AsyncCommitter(self._log, self._tail)

@@ -6,13 +6,15 @@ import asyncio
 
 from objectstorage import _fork
 from objectstorage.datamanager._async.log import AsyncLog
-from objectstorage.datamanager.records import Record
+from objectstorage.datamanager.records import Record, Slot
 from objectstorage.datamanager.state import State, groups_of
 from objectstorage.errors import ErrCompacted, ErrIntegrity, ErrNotExist
 
 __all__ = ["AsyncTail"]
 
 _BATCH = 64
+_FEW = 4
+_WINDOW = 16
 _BATCH_BYTES = 4 * 1024 * 1024
 
 
@@ -122,20 +124,29 @@ class AsyncTail:
         records: list[Record] = []
         size = 0
         gone: ErrNotExist | None = None
-        more = False
-        while True:
-            try:
-                record = await self._log.record(after + len(records) + 1)
-            except ErrNotExist as exc:
-                gone = exc
+        more = True
+        while more and len(records) < _BATCH and size < _BATCH_BYTES:
+            first = after + len(records) + 1
+            # one at a time while there is little: most often there is nothing
+            window = _WINDOW if len(records) >= _FEW else 1
+            slots: list[Slot] = []
+            for slot in await self._log.slots(range(first, first + window)):
+                if slot is None:
+                    more = False
+                    break
+                slots.append(slot)
+            while slots and size < _BATCH_BYTES and gone is None:
+                some = _of_size(slots, _BATCH_BYTES - size)
+                del slots[: len(some)]
+                for found in await self._log.opened_all(some):
+                    if not isinstance(found, Record):
+                        gone = found
+                        break
+                    records.append(found)
+                size += sum(map(_size, some))
+            if gone is not None:
                 break
-            if record is None:
-                break
-            records.append(record)
-            size += record.slot.payload.length if record.slot.payload else 0
-            if len(records) == _BATCH or size >= _BATCH_BYTES:
-                more = True
-                break
+            more = more or bool(slots)
         await self.check(after)
         if gone is not None:
             raise ErrIntegrity("the payload of a commit is missing", key=gone.key) from gone
@@ -159,6 +170,23 @@ class AsyncTail:
             head = state.seq
         if kept is not None:
             return kept
-        slots = [await self._log.slot(number) for number in range(seq + 1, head + 1)]
+        found: list[tuple[str, ...] | None] = []
+        for first in range(seq + 1, head + 1, _BATCH):
+            slots = await self._log.slots(range(first, min(first + _BATCH, head + 1)))
+            found.extend(groups_of(slot) for slot in slots if slot is not None)
         await self.check(seq)
-        return [groups_of(slot) for slot in slots if slot is not None]
+        return found
+
+
+def _size(slot: Slot) -> int:
+    return slot.payload.length if slot.payload else 0
+
+
+def _of_size(slots: list[Slot], most: int) -> list[Slot]:
+    """The first of them, as many as have that many bytes together; one at least."""
+    size = 0
+    for count, slot in enumerate(slots):
+        size += _size(slot)
+        if count and size > most:
+            return slots[:count]
+    return slots[:]

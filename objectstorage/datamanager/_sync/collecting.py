@@ -87,15 +87,12 @@ class Collector:
         if fresh:
             # Read before the boundary moves: these are the slots that count. One
             # below it may be a leftover that names a payload in use elsewhere.
-            slots = [self._log.slot(seq) for seq in fresh]
+            slots = self._log.slots(fresh)
             if not self._log.raise_boundary(boundary, fresh[-1]):
                 return False
             payloads = [slot.payload for slot in slots if slot is not None]
-        for payload in payloads:
-            if payload is not None and payload.key is not None:
-                self._log.delete(payload.key)
-        for seq in batch:
-            self._log.delete(slot_key(seq))
+        self._log.delete_all([p.key for p in payloads if p is not None and p.key is not None])
+        self._log.delete_all([slot_key(seq) for seq in batch])
         return True
 
     def _old_statuses(self, oldest: datetime) -> list[int]:
@@ -174,17 +171,18 @@ class Collector:
         let it go.
         """
         named: set[str] = set()
-        for seq in range(max(after, self._log.boundary()) + 1, upto + 1):
-            slot = self._log.slot(seq)
-            if slot is None or slot.payload is None:
-                continue
-            if slot.payload.key is not None:
-                named.add(slot.payload.key)
-            if slot.kind == "import":
-                try:
-                    named.update(_names((self._log.opened(slot)).types or {}))
-                except ErrNotExist:
-                    pass  # collected between the two
+        first = max(after, self._log.boundary()) + 1
+        for start in range(first, upto + 1, _BATCH):
+            for slot in self._log.slots(range(start, min(start + _BATCH, upto + 1))):
+                if slot is None or slot.payload is None:
+                    continue
+                if slot.payload.key is not None:
+                    named.add(slot.payload.key)
+                if slot.kind == "import":
+                    try:
+                        named.update(_names((self._log.opened(slot)).types or {}))
+                    except ErrNotExist:
+                        pass  # collected between the two
         for info in self._log.store.list(STATUS):
             number = number_of(info.key)
             status = None if number is None else self._log.status(number)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
+from objectstorage.datamanager._together import together
 from objectstorage.datamanager.frames import unpack_actions
 from objectstorage.datamanager.records import (
     BOUNDARY,
@@ -55,11 +57,17 @@ class Log:
     """
 
     def __init__(
-        self, store: Storage, single_writer: bool, inline: int, new_id: Callable[[], str]
+        self,
+        store: Storage,
+        single_writer: bool,
+        inline: int,
+        new_id: Callable[[], str],
+        requests: int = 1,
     ) -> None:
         self.store = store
         self._inline = inline
         self.new_id = new_id
+        self._requests = requests
         self._single_writer = single_writer
         self._conditional: bool | None = None  # None: not asked yet
         self._store_id: str | None = None
@@ -146,16 +154,27 @@ class Log:
             return None
         return unpack_slot(found.data, seq, found.info.last_modified)
 
-    def record(self, seq: int) -> Record | None:
-        """The slot at `seq` and what it did; None if there is no slot.
+    def slots(self, seqs: Sequence[int]) -> list[Slot | None]:
+        """The slots at these sequences, asked for together."""
+        return together([partial(self.slot, seq) for seq in seqs], self._requests)
+
+    def opened_all(self, slots: Sequence[Slot]) -> list[Record | ErrNotExist]:
+        """`opened` of these, asked for together; an error stands in its place."""
+        return together([partial(self._tried, slot) for slot in slots], self._requests)
+
+    def _tried(self, slot: Slot) -> Record | ErrNotExist:
+        try:
+            return self.opened(slot)
+        except ErrNotExist as exc:
+            if exc.code == "NoSuchBucket":
+                raise
+            return exc
+
+    def opened(self, slot: Slot) -> Record:
+        """A slot and what it did, which is nothing if it has no payload.
 
         `ErrNotExist` naming the payload if that is gone.
         """
-        slot = self.slot(seq)
-        return None if slot is None else self.opened(slot)
-
-    def opened(self, slot: Slot) -> Record:
-        """A slot and what it did, which is nothing if it has no payload."""
         payload = slot.payload
         if payload is None:
             return Record(slot, ())
@@ -220,6 +239,12 @@ class Log:
                 # If it is at `new` now, it may have been another who moved it. Then
                 # nobody knows whose work it is to delete payloads: the sweep's.
                 self.pause()
+
+    def delete_all(self, keys: Sequence[str]) -> None:
+        """Delete objects; what failed, once more by itself."""
+        if keys:
+            for key in self.store.delete_many(keys, errors="return"):
+                self.delete(key)
 
     def delete(self, key: str) -> None:
         """Delete an object, again if the reply was lost."""

@@ -70,7 +70,7 @@ class DataManager:
     ) -> None:
         self._store = store
         self._limits = limits
-        self._log = Log(store, single_writer, limits.inline_bytes, new_id)
+        self._log = Log(store, single_writer, limits.inline_bytes, new_id, limits.requests)
         self._tail = Tail(self._log, limits.checkpoint_bytes, limits.checkpoint_commits)
         self._files = Files(store)
         self._committer = Committer(self._log, self._tail)
