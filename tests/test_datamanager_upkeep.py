@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from objectstorage.datamanager import DataManager, Delete, Limits, Put
-from objectstorage.datamanager.records import pack, slot_key
+from objectstorage.datamanager.records import pack, pack_slot, slot_key, unpack_slot
 from objectstorage.errors import (
     ErrBadRequest,
     ErrCompacted,
@@ -144,6 +144,25 @@ def test_leftovers_behind_the_boundary_go(store: MemoryStorage, data: DataManage
     data.write([Put("t", "x", b"")])
     data.collect(0)
     assert [info.key for info in store.list("wal/")] == [slot_key(6)]
+
+
+def test_a_leftover_does_not_take_the_payload_of_another_commit(
+    store: MemoryStorage, data: DataManager
+) -> None:
+    """A late request for a slot another had; its payload was used for a later one."""
+    fill(data, 5)
+    data.checkpoint()
+    data.collect(0)
+    data.write([Put("t", "x", bytes(500))])
+    slot = unpack_slot(store.get(slot_key(6)), 6, store.clock())
+    assert slot.payload is not None
+    assert slot.payload.key is not None
+    store.put(slot_key(3), pack_slot(slot._replace(seq=3)))
+    data.collect(0)
+    assert not store.exists(slot_key(3))
+    assert DataManager(store).read("t", "x").data == bytes(500)
+    assert data.verify().orphans == 0
+    assert clean(data)
 
 
 # -- orphans -------------------------------------------------------------------
