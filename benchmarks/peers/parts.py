@@ -141,9 +141,9 @@ def _large(quick: bool, size: int) -> Config:
     return Config(
         workloads=("multipart-put", "multipart-get"),
         sizes=(size,),
-        count=1 if quick else 2,
+        count=1,
         warmup=0,
-        repeats=3 if quick else 7,
+        repeats=3 if quick else 5,
         objects=1,
     )
 
