@@ -12,7 +12,7 @@ from typing import NamedTuple
 __all__ = ["Sum", "Summing"]
 
 SEGMENTS = 64
-BYTES = 512 * 1024
+BYTES = 256 * 1024  # each of many readers may hold one
 FEWEST = 8  # fewer are not worth it: they are large
 
 

@@ -54,7 +54,7 @@ class AsyncLogWriter:
     What is written is flushed once it is `flush_bytes` long (a segment is no
     longer) or `flush_seconds` old. `durable` is `Storage.put`'s. When a flush
     fails the bytes are kept and it is tried again; nothing is held beyond one
-    `write`, `flush_bytes`, and 512 KiB of what was flushed. After another
+    `write`, `flush_bytes`, and 256 KiB of what was flushed. After another
     writer took over, or somebody finished the log, every call is `ErrConcurrency`.
     """
 
@@ -64,7 +64,7 @@ class AsyncLogWriter:
         name: str,
         *,
         resume: bool = False,
-        flush_bytes: int = 512 * 1024,
+        flush_bytes: int = 128 * 1024,
         flush_seconds: float = 0.25,
         durable: bool | None = None,
     ) -> None:
