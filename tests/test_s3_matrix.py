@@ -83,7 +83,7 @@ def place(request: pytest.FixtureRequest) -> Iterator[Place]:
         pytest.MonkeyPatch.context() as patch,
     ):
         # thousands of retries, each of which is to wait for next to nothing
-        patch.setattr("objectstorage.s3.client._BASE_DELAY", 0.002)
+        patch.setattr("objectstorage.s3.retrying._BASE_DELAY", 0.002)
         yield Place(server, proxy, "seaweedfs" if server.name == "seaweedfs" else "generic")
 
 
