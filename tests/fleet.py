@@ -23,7 +23,7 @@ _T = TypeVar("_T")
 TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
-def until(look: Callable[[], _T], seconds: float = 120, every: float = 0.05) -> _T:
+def until(look: Callable[[], _T], seconds: float = 240, every: float = 0.05) -> _T:
     """What `look` gives once that is true."""
     deadline = time.monotonic() + seconds
     while not (found := look()):
@@ -40,6 +40,7 @@ class Command:
             [sys.executable, "-m", "objectstorage", *words],
             env=env,
             stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -52,6 +53,11 @@ class Command:
         with self.process.stderr as stream:
             for line in stream:
                 self.lines.append(line)
+
+    def read(self) -> str:
+        """A line of its standard output; "" at the end."""
+        assert self.process.stdout is not None
+        return self.process.stdout.readline()
 
     def said(self, pattern: str) -> re.Match[str]:
         """The first line that matches; waits for it."""
@@ -69,7 +75,13 @@ class Command:
     def wait(self) -> int:
         code = self.process.wait(timeout=60)
         self._reading.join()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
         return code
+
+    def terminate(self) -> int:
+        self.process.terminate()
+        return self.wait()
 
 
 class Fleet:
@@ -98,7 +110,8 @@ class Fleet:
 
     def service(self, *words: str, **env: str) -> tuple[Command, str]:
         """A run service and its URL."""
-        command = self.start("runservice", "--port", "0", *words, **env)
+        port = () if "--port" in words else ("--port", "0")
+        command = self.start("runservice", *port, *words, **env)
         return command, command.said(r"run service at (http://\S+),")[1]
 
     def executor(self, url: str, *words: str, **env: str) -> tuple[Command, str]:

@@ -81,8 +81,8 @@ def test_two_of_three_executors_are_killed(
     url, options = fresh_place(kind, request)
     with open_storage(url, **options) as store, Fleet(url, options, tmp_path) as fleet:
         store.put("warm", b"")  # makes the bucket
-        _, first = fleet.service("--dead-after", "3")
-        _, second = fleet.service("--dead-after", "3")
+        _, first = fleet.service("--dead-after", "8")
+        _, second = fleet.service("--dead-after", "8")
         client = fleet.client(first)
         run = client.runs.start(CONFIGURATION).value
         stays, goes = path_of("stays", 7), path_of("goes", 0)
