@@ -139,7 +139,8 @@ def main(argv: list[str] | None = None) -> int:
             url, words = options.store or f"posix://{folder}", []
         for number in options.services:
             with ExitStack() as services:
-                command = ["--store", url, *words]
+                # nobody dies here, however busy the machine
+                command = ["--store", url, *words, "--dead-after", "86400"]
                 started = [services.enter_context(Service(command, env)) for _ in range(number)]
                 before = commits(url, store_options)
                 row = asyncio.run(measure(options, started))
