@@ -551,6 +551,14 @@ def test_what_is_not_there(kit: Kit) -> None:
             b'{"task": "a/b", "claim": 1, "status": {"phase": "odd"}}',
             400,
         ),
+        (
+            "/executors/e/report",
+            {"content-type": "application/json"},
+            json.dumps(
+                {"task": "a/b", "claim": 1, "status": Status("failed", "x" * 1001).fields()}
+            ).encode(),
+            400,
+        ),
     ],
 )
 def test_bad_requests(

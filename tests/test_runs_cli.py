@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,19 @@ def test_told_to_end_an_executor_hands_back(tmp_path: Path) -> None:
         assert [follower.read() for _ in range(2)] == ["t\n", ""]
         follower.said("begun anew")
         assert follower.wait() == 0
+
+
+@pytest.mark.parametrize("command", [["runservice"], ["executor"], ["logs", "r", "t"]])
+@pytest.mark.parametrize("package", ["httpx", "starlette", "uvicorn"])
+def test_without_the_extra_it_says_what_is_missing(
+    package: str,
+    command: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    assert main(command) == 2
+    assert "pip install 'objectstorage[services]'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::"])

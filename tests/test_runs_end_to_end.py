@@ -74,6 +74,7 @@ def running(pid: int) -> bool:
     return "sometimes-stays" in status and "State:\tZ" not in status
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("kind", ["posix", "s3-seaweedfs"])
 def test_two_of_three_executors_are_killed(
     kind: str, tmp_path: Path, path_of: Any, request: pytest.FixtureRequest

@@ -15,6 +15,7 @@ __all__ = [
     "CANCELLED",
     "FAILED",
     "FINAL",
+    "MAX_ERROR",
     "PENDING",
     "RUNNING",
     "SETUP",
@@ -36,6 +37,9 @@ CANCELLED: Final = "cancelled"
 
 FINAL = frozenset((SUCCESS, FAILED, CANCELLED))
 """The phases that nothing changes any more."""
+
+MAX_ERROR = 1000
+"""Characters of a status' error."""
 
 _PHASES = FINAL | {PENDING, RUNNING}
 
@@ -95,7 +99,7 @@ class Status(NamedTuple):
         """From JSON; `ValueError`, `KeyError` or `TypeError` if it is none."""
         return cls(
             _phase(fields["phase"]),
-            _text(fields["error"]),
+            _error(fields["error"]),
             _parse_time(fields["started"]),
             _parse_time(fields["ended"]),
             StepStatus.parse(fields["setup"]),
@@ -252,9 +256,9 @@ def _phase(value: Any) -> str:
     return str(value)
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError("it is a text")
+def _error(value: Any) -> str:
+    if not isinstance(value, str) or len(value) > MAX_ERROR:
+        raise ValueError(f"an error is a text of at most {MAX_ERROR} characters")
     return value
 
 

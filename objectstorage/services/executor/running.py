@@ -17,6 +17,7 @@ from objectstorage.client.aio import AsyncClient
 from objectstorage.client.tasks import (
     CANCELLED,
     FAILED,
+    MAX_ERROR,
     RUNNING,
     SETUP,
     SUCCESS,
@@ -108,6 +109,7 @@ class RunningTask:
         if self._why == "handed back" and phase != SUCCESS:
             await self._reports.hand_back()
         elif self._why != "lost":
+            error = error[:MAX_ERROR]
             status = self._status._replace(phase=phase, error=error, ended=_now())
             await self._reports.last(status)
 
