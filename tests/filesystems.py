@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from programs import needs
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system: needs root")
 
@@ -28,12 +28,12 @@ def tmpfs(where: Path, options: str) -> Iterator[Path]:
 @contextlib.contextmanager
 def btrfs(where: Path, *, quota: str | None = None) -> Iterator[Path]:
     """A btrfs on the directory, which is made; with a quota of that many bytes in its root."""
-    if shutil.which("mkfs.btrfs") is None:
-        pytest.fail("this test makes a btrfs: apt-get install btrfs-progs")
     image = where.with_suffix(".image")
     with image.open("wb") as file:
         file.truncate(256 << 20)
-    subprocess.run(["mkfs.btrfs", "-q", str(image)], check=True, capture_output=True)
+    subprocess.run(
+        [needs("mkfs.btrfs", "btrfs-progs"), "-q", str(image)], check=True, capture_output=True
+    )
     where.mkdir()
     mounted = subprocess.run(
         ["mount", "-t", "btrfs", "-o", "loop", str(image), str(where)], capture_output=True

@@ -8,7 +8,6 @@ import inspect
 import multiprocessing
 import os
 import pickle
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from programs import needs
 
 from objectstorage import errors
 from objectstorage.datamanager.db import AsyncDatabase, Database, Transaction
@@ -590,10 +590,8 @@ with Database(sys.argv[1]) as db:
 
 
 def test_a_commit_that_could_not_be_synced_is_no_certain_failure(tmp_path: Path) -> None:
-    if shutil.which("strace") is None:
-        pytest.fail("this test makes system calls fail: apt-get install strace")
     path = tmp_path / "a.db"
-    command = ["strace", "-f", "-qq", "-o", os.devnull, "-P", f"{path}-wal"]
+    command = [needs("strace", "strace"), "-f", "-qq", "-o", os.devnull, "-P", f"{path}-wal"]
     command += ["-e", "inject=fsync,fdatasync:error=EIO:when=2+"]
     command += [sys.executable, "-c", SYNC_FAILS, str(path)]
     result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from programs import needs
 
 from objectstorage import errors
 from objectstorage.local import ops
@@ -52,9 +53,7 @@ _CALLS = (
 
 
 def strace(*options: str) -> list[str]:
-    if shutil.which("strace") is None:
-        pytest.fail("this test looks at system calls: apt-get install strace")
-    return ["strace", "-f", "-qq", "-s", "200", *options]
+    return [needs("strace", "strace"), "-f", "-qq", "-s", "200", *options]
 
 
 def traced(tmp_path: Path, script: str, *args: str) -> list[str]:

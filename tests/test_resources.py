@@ -19,6 +19,7 @@ import pytest
 import writes
 from conftest import Tried
 from filesystems import btrfs, needs_root, tmpfs
+from programs import needs
 
 from objectstorage.aio.local import ThreadedStorage
 from objectstorage.storage import Storage
@@ -158,12 +159,12 @@ def test_another_users_store(root: Path, kind: str, tried: Tried) -> None:
 
 
 def injected(root: Path, kind: str, fault: str, *, path: Path | None = None) -> dict[str, str]:
-    if shutil.which("strace") is None:
-        pytest.fail("this test makes system calls fail: apt-get install strace")
     calls = fault.partition(":")[0]
     where = [] if path is None else ["-P", str(path)]
     options = ["-f", "-qq", "-o", "/dev/null", *where, "-e", f"trace={calls}"]
-    return attempts(root, kind, "none", ["strace", *options, "-e", f"inject={fault}"])
+    return attempts(
+        root, kind, "none", [needs("strace", "strace"), *options, "-e", f"inject={fault}"]
+    )
 
 
 RENAMES = "rename,renameat,renameat2"
