@@ -413,6 +413,32 @@ def test_cancelling(tmp_path: Path) -> None:
         kit.close()
 
 
+def test_deleting(kit: Kit) -> None:
+    run = kit.start("echo hello", environment={"A": "1"})
+    kept = kit.start("echo hello")
+    with pytest.raises(StorageError) as caught:
+        kit.client.runs.delete(run)
+    assert errors.is_err_conflict(caught.value)
+    kit.executor()
+    task = kit.final(run)
+    kit.final(kept)
+    assert kit.client.runs.delete(run).value is None
+    for call in (
+        lambda: kit.client.runs.get(run),
+        lambda: kit.client.runs.task(run, "t"),
+        lambda: kit.client.runs.delete(run),
+        lambda: kit.client.logs.stat(task.spec.log(1)),
+    ):
+        with pytest.raises(StorageError) as caught:
+            call()
+        assert errors.is_err_not_exist(caught.value)
+    rest = [info.key for info in kit.store.list() if not info.key.startswith("state/")]
+    assert not [key for key in rest if run in key]
+    assert [run.id for run in kit.client.runs.list()] == [kept]
+    assert kit.log(kit.task(kept)) == b"hello\n"
+    assert DataManager(PrefixStorage(kit.store, "state/")).verify().problems == ()
+
+
 def test_handing_back(kit: Kit, tmp_path: Path) -> None:
     first = kit.executor(name="first")
     run = kit.start(f"echo $RUN_TASK; [ -e {tmp_path}/go ] || sleep 1000")

@@ -35,6 +35,10 @@ class AsyncRuns:
         response = await self._calls.call("POST", self._of(run) + "/cancel", params={}, json={})
         return Result(parsed(response, Run.parse, response.json), response)
 
+    async def delete(self, run: str) -> Result[None]:
+        """Delete a finished run with its logs; `ErrNotExist`, `ErrConflict` if it isn't."""
+        return Result(None, await self._calls.call("DELETE", self._of(run), params={}))
+
     async def page(
         self, project: str | None = None, *, limit: int | None = None, token: str | None = None
     ) -> Result[Page[Run]]:

@@ -39,6 +39,10 @@ class Runs:
         response = self._calls.call("POST", self._of(run) + "/cancel", params={}, json={})
         return Result(parsed(response, Run.parse, response.json), response)
 
+    def delete(self, run: str) -> Result[None]:
+        """Delete a finished run with its logs; `ErrNotExist`, `ErrConflict` if it isn't."""
+        return Result(None, self._calls.call("DELETE", self._of(run), params={}))
+
     def page(
         self, project: str | None = None, *, limit: int | None = None, token: str | None = None
     ) -> Result[Page[Run]]:

@@ -34,6 +34,11 @@ class Configurations:
             del self._held[next(iter(self._held))]
         return found
 
+    async def delete(self, run: str) -> None:
+        """Forget a run's configuration."""
+        self._held.pop(run, None)
+        await self._store.delete(_key(run))
+
 
 def _key(run: str) -> str:
     return f"{run}.json"

@@ -2,7 +2,7 @@
 
 POST /runs                                start a run of the configuration in JSON; 201
 GET  /runs?project=P&limit=100&token=T    the newest first
-GET  /runs/R                              POST /runs/R/cancel
+GET  /runs/R                              POST /runs/R/cancel      DELETE /runs/R
 GET  /runs/R/tasks?limit=100&token=T      GET /runs/R/tasks/T
 GET  /logs?name=R/T/CLAIM/STEP            as of `objectstorage.services.logs`
 ...  /caches                              as of `objectstorage.services.caches`
@@ -42,6 +42,7 @@ def routes_of(service: RunService) -> list[BaseRoute]:
         Route("/runs", routes.start, methods=["POST"]),
         Route("/runs", routes.runs, methods=["GET"]),
         Route("/runs/{run}", routes.run, methods=["GET"]),
+        Route("/runs/{run}", routes.delete, methods=["DELETE"]),
         Route("/runs/{run}/cancel", routes.cancel, methods=["POST"]),
         Route("/runs/{run}/tasks", routes.tasks, methods=["GET"]),
         Route("/runs/{run}/tasks/{task}", routes.task, methods=["GET"]),
@@ -73,6 +74,10 @@ class _Routes:
 
     async def run(self, request: Request) -> Response:
         return JSONResponse((await self._service.run(request.path_params["run"])).fields())
+
+    async def delete(self, request: Request) -> Response:
+        await self._service.delete(request.path_params["run"])
+        return Response(status_code=204)
 
     async def cancel(self, request: Request) -> Response:
         await _body(request)

@@ -13,8 +13,9 @@ from objectstorage._segments import escape
 from objectstorage.aio.storage import AsyncStorage
 from objectstorage.client.tasks import ExecutorTask, Heartbeat, Run, Status
 from objectstorage.datamanager.index import AsyncReadIndex
-from objectstorage.errors import ErrBadRequest, ErrInvalidKey, ErrNotExist
-from objectstorage.logs.aio import AsyncLogHub
+from objectstorage.errors import ErrBadRequest, ErrConflict, ErrInvalidKey, ErrNotExist
+from objectstorage.logs.aio import AsyncLogHub, delete
+from objectstorage.logs.layout import manifest_key
 from objectstorage.services.places import (
     caches_in,
     configurations_in,
@@ -123,6 +124,19 @@ class RunService:
         changes = [self._state.change(one.spec.id, transitions.cancelled) for one in unfinished]
         await asyncio.gather(*changes)
         return await self.run(id_)
+
+    async def delete(self, id_: str) -> None:
+        """Delete a run with its logs; `ErrNotExist`, `ErrConflict` if it isn't finished."""
+        await self.run(id_)
+        if await self._state.read(partial(tables.unfinished, run=id_)):
+            raise ErrConflict("run isn't finished", details={"run": id_})
+        # The run last: interrupted, it can be deleted again.
+        logs, end = self.hub.store, "/" + manifest_key("")
+        async for info in logs.list(f"{id_}/"):
+            if info.key.endswith(end):
+                await delete(logs, info.key.removesuffix(end))
+        await self._configurations.delete(id_)
+        await self._state.delete(id_)
 
     async def task(self, run: str, task: str) -> ExecutorTask:
         """A task; `ErrNotExist`."""

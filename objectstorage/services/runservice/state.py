@@ -11,7 +11,7 @@ from functools import partial
 from typing import NamedTuple, TypeVar
 
 from objectstorage.client.tasks import PENDING, ExecutorTask, Run, Spec
-from objectstorage.datamanager import Put
+from objectstorage.datamanager import Delete, Put
 from objectstorage.datamanager.aio import AsyncDataManager
 from objectstorage.datamanager.db import Transaction
 from objectstorage.datamanager.index import AsyncReadIndex
@@ -80,6 +80,13 @@ class State:
         puts = [_put(ExecutorTask(Spec(id_, task))) for task in tasks]
         await self._data.write([run, *puts], groups=[f"run/{id_}"])
         return Run(id_, name, project, created, {PENDING: len(puts)})
+
+    async def delete(self, id_: str) -> None:
+        """Commit that a finished run and its tasks are no more."""
+        tasks = await self.read(partial(tables.task_ids, run=id_))
+        gone = [Delete(tables.TASK, task) for task in tasks]
+        groups = [f"run/{id_}", *(f"task/{task}" for task in tasks)]
+        await self._data.write([Delete(tables.RUN, id_), *gone], groups=groups)
 
     async def claim(self, executor: str, most: int, holding: Collection[str]) -> list[ExecutorTask]:
         """Claim at most `most` tasks; before new ones those that it has and doesn't know of."""

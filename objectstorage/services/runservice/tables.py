@@ -20,6 +20,7 @@ __all__ = [
     "running",
     "running_of",
     "runs_page",
+    "task_ids",
     "task_of",
     "tasks_page",
     "unfinished",
@@ -126,6 +127,11 @@ def running(tx: Transaction) -> dict[str, list[Spec]]:
         spec = decode(data).spec
         found.setdefault(spec.executor, []).append(spec)
     return found
+
+
+def task_ids(tx: Transaction, run: str) -> list[str]:
+    """The ids of a run's tasks."""
+    return [row[0] for row in tx.query("SELECT id FROM task WHERE run = ?", [run])]
 
 
 def unfinished(tx: Transaction, run: str) -> list[ExecutorTask]:
