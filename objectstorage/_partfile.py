@@ -34,17 +34,21 @@ class PartFile:
     same time gather in files of their own.
     """
 
-    def __init__(self, target: str, place: str, version: str, size: int) -> None:
-        """Open it; `size` bytes are to come in all, `done` of them are here."""
+    def __init__(self, target: str, place: str) -> None:
         self._target = target
-        self._version = hashlib.sha256(f"{_boot()}\0{version}".encode()).digest()
-        self.done = 0
         name = hashlib.sha256(place.encode()).hexdigest()[:8]
         self._path = f"{target}.{name}.part"
+        self._fd: int | None = None
+        self._kept = False
+        self.done = 0
+
+    def open(self, version: str, size: int) -> None:
+        """Begin, or go on: `size` bytes are to come in all, `done` of them are here then."""
+        self._version = hashlib.sha256(f"{_boot()}\0{version}".encode()).digest()
         self._fd = self._take_up(size)
         self._kept = self._fd is not None
         if self._fd is None:
-            self._path = f"{target}.{secrets.token_hex(4)}.part"
+            self._path = f"{self._target}.{secrets.token_hex(4)}.part"
             self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
 
     def _take_up(self, size: int) -> int | None:

@@ -296,13 +296,11 @@ def download(
 ) -> Plan[Any]:
     from objectstorage._partfile import PartFile  # here: `import objectstorage` is to be quick
 
+    part = PartFile(os.fspath(path), f"{store.url}\0{key}")
     reader = yield lambda: store._open_whole(key)
-    part: PartFile | None = None
     try:
         info = reader.info
-        part = yield lambda: store._aside(
-            PartFile, os.fspath(path), f"{store.url}\0{key}", info.etag, info.size
-        )
+        yield partial(store._aside, part.open, info.etag, info.size)
         if part.done:
             yield lambda: reader.seek(part.done)
         while chunk := (yield lambda: reader.read(CHUNK)):
@@ -318,9 +316,8 @@ def download(
             )
         yield partial(store._aside, part.publish)
     except BaseException as exc:
-        if part is not None:
-            # The network may be there again later, and so may who was interrupted.
-            part.leave(keep=isinstance(exc, ErrUnavailable) or not isinstance(exc, Exception))
+        # The network may be there again later, and so may who was interrupted.
+        part.leave(keep=isinstance(exc, ErrUnavailable) or not isinstance(exc, Exception))
         raise
     finally:
         yield lambda: reader.close()

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -161,3 +165,61 @@ def test_copies_within_a_local_store_do_not_wait_for_each_other(tmp_path: Path) 
             assert len([info async for info in store.list("dst/")]) == 200
 
     asyncio.run(run())
+
+
+class Gate(ThreadPoolExecutor):
+    """Its first job waits for `go` before or after its work; tells when each has ended."""
+
+    def __init__(self, *, before: bool) -> None:
+        super().__init__()
+        self._before = before
+        self.jobs = 0
+        self.there, self.go, self.ended = threading.Event(), threading.Event(), threading.Event()
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
+        self.jobs += 1
+        return (
+            super().submit(self._gated, fn, *args) if self.jobs == 1 else super().submit(fn, *args)
+        )
+
+    def _gated(self, fn: Any, *args: Any) -> Any:
+        if self._before:
+            self._wait()
+        result = fn(*args)
+        if not self._before:
+            self._wait()
+        self.ended.set()
+        return result
+
+    def _wait(self) -> None:
+        self.there.set()
+        self.go.wait()
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_download_waits_for_the_thread_that_writes(tmp_path: Path, before: bool) -> None:
+    async def run() -> None:
+        gate = Gate(before=before)
+        loop = asyncio.get_running_loop()
+        async with aio.open_storage("memory://") as store:
+            await store.put(KEY, b"data")
+            loop.set_default_executor(gate)
+            task = asyncio.create_task(store.download(KEY, tmp_path / "file"))
+            await reaches(gate.there.is_set)
+            task.cancel()
+            loop.call_soon(lambda: loop.call_soon(gate.go.set))
+            await asyncio.wait([task])
+            assert task.cancelled()
+            assert gate.ended.is_set()
+        assert not [name for name in open_files() if name.endswith(".part")]
+
+    asyncio.run(run())
+    assert list(tmp_path.iterdir()) == []
+
+
+def open_files() -> list[str]:
+    names = []
+    for fd in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):  # the listing's own
+            names.append(os.readlink(f"/proc/self/fd/{fd}").removesuffix(" (deleted)"))
+    return names

@@ -12,9 +12,16 @@ from typing import Any
 import pytest
 from minio.credentials import Credentials as MinioCredentials
 from minio.credentials import Provider
-from scripted import Server, replies
+from scripted import Server, replies, request
 
-from objectstorage import ErrOutcomeUnknown, ErrPermission, ErrTimeout, ErrUnavailable, aio
+from objectstorage import (
+    ErrExist,
+    ErrOutcomeUnknown,
+    ErrPermission,
+    ErrTimeout,
+    ErrUnavailable,
+    aio,
+)
 from objectstorage import open_storage as open_sync
 from objectstorage.s3.options import parse_options
 from objectstorage.s3.retrying import Budget, Retries, Trace, retry_after
@@ -61,8 +68,8 @@ class Awaited:
     def get(self, key: str) -> bytes:
         return self._runner.run(self._store.get(key))
 
-    def put(self, key: str, data: bytes) -> object:
-        return self._runner.run(self._store.put(key, data))
+    def put(self, key: str, data: bytes, **options: Any) -> object:
+        return self._runner.run(self._store.put(key, data, **options))
 
     def get_many(self, count: int) -> list[bytes]:
         async def gather() -> list[bytes]:
@@ -249,8 +256,54 @@ def test_what_still_holds_is_kept_while_no_new_ones_are_to_be_had(
         store = open_storage(server, credentials=provider)
         assert store.get("k") == b"ok"
         inner = store._store if isinstance(store, Awaited) else store
-        inner._core.client._renew_at = 0.0  # as if half a minute had passed
+        client = inner._core.client
+        client._renew_at, former = 0.0, client._signer  # as if half a minute had passed
         assert store.get("k") == b"ok"
+        # who came in the meantime, and waited, does not look again
+        assert next(client.sign_in(former)).function() is client._signer
     assert provider.asked == 2
     assert "the credentials end soon" in caplog.text
     assert "secret" not in caplog.text.replace("secret_key", "")
+
+
+def test_a_lost_reply_and_no_credentials_for_another_try_is_unknown(open_storage: Any) -> None:
+    provider = Counting(200, 0)
+    with Server(request, replies(REFUSED)) as server:
+        store = open_storage(server, credentials=provider)
+        with pytest.raises(ErrOutcomeUnknown) as caught:
+            store.put("k", b"data")
+    assert isinstance(caught.value.__cause__, ErrPermission)
+
+
+def test_a_lost_reply_and_credentials_that_ended_is_unknown(open_storage: Any) -> None:
+    provider = Counting(200, 0)
+
+    def loses(conn: Any) -> None:
+        request(conn)
+        inner = store._store if isinstance(store, Awaited) else store
+        client = inner._core.client
+        client._renew_at = 0.0
+        client._signer.refused = True
+
+    with Server(loses) as server:
+        store = open_storage(server, credentials=provider)
+        with pytest.raises(ErrOutcomeUnknown):
+            store.put("k", b"data")
+
+
+def test_the_deadline_bounds_the_look_after_a_refusal(open_storage: Any) -> None:
+    refused = b"HTTP/1.1 412 No\r\nContent-Length: 0\r\n\r\n"
+    later = b"HTTP/1.1 503 Busy\r\nRetry-After: 20\r\nContent-Length: 0\r\n\r\n"
+    looks = []
+
+    def serve(conn: Any) -> None:
+        while head := request(conn)[0]:
+            if head.startswith(b"HEAD"):
+                looks.append(head)
+            conn.sendall(later if head.startswith(b"HEAD") else refused)
+
+    with Server(serve) as server:
+        store = open_storage(server, dialect="aws")
+        with pytest.raises(ErrExist):
+            store.put("k", b"data", create=True, timeout=15)
+    assert len(looks) == 1

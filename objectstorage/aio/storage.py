@@ -25,6 +25,7 @@ from datetime import datetime
 from typing import Any, Literal, Self, TypeAlias
 
 from objectstorage import _plans
+from objectstorage.aio._threads import finished
 from objectstorage.errors import ErrBadRequest, ErrClosed, ErrUnsupported, StorageError
 from objectstorage.storage import (
     UNSET,
@@ -359,9 +360,18 @@ class AsyncStorage(ABC):
             "this store has no URLs to sign", key=key, operation="presign", storage=self.url
         )
 
-    def _aside(self, function: Callable[..., Any], /, *args: Any) -> Awaitable[Any]:
-        """Call what may block on local files in a thread, as the plans ask for it."""
-        return asyncio.to_thread(function, *args)
+    async def _aside(self, function: Callable[..., Any], /, *args: Any) -> Any:
+        """Call what may block on local files in a thread, as the plans ask for it.
+
+        Cancelled, it waits for the thread: what that works with is let go next.
+        """
+        work = asyncio.get_running_loop().run_in_executor(None, function, *args)
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            await finished(work)
+            work.exception()  # seen, so that the loop does not report it
+            raise
 
     def _pause(self, seconds: float) -> Awaitable[None]:
         return asyncio.sleep(seconds)

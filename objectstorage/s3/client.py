@@ -10,7 +10,7 @@ import logging
 import ssl
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from objectstorage.errors import (
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from objectstorage.s3.options import Options
 
 __all__ = ["Client"]
+
+_T = TypeVar("_T")
 
 _log = logging.getLogger("objectstorage")
 
@@ -88,11 +90,14 @@ class Client:
         def find() -> Signer:
             with self._finding:
                 signer = self._signer
+                now = time.time()
                 if signer is not None and (
-                    former is None or signer.credentials is not former.credentials
+                    former is None
+                    or signer.credentials is not former.credentials
+                    # somebody has looked, and found nothing new
+                    or (not former.refused and now < self._renew_at)
                 ):
                     return signer
-                now = time.time()
                 try:
                     credentials: Credentials | None = self._find()
                 except StorageError as exc:
@@ -160,7 +165,7 @@ class Client:
         while True:
             signer = self._signer
             if signer is None or time.time() >= self._renew_at:
-                signer = yield from self.sign_in(signer)
+                signer = yield from _traced(self.sign_in(signer), trace)
             every: Headers = headers
             if options.headers or payload.headers:
                 every = (*options.headers, *headers, *payload.headers)
@@ -191,9 +196,11 @@ class Client:
                 if trace is not None and exc.sent == "all":
                     trace.uncertain = True
                 if isinstance(exc.__cause__, ssl.SSLCertVerificationError):
-                    raise ErrUnavailable(
+                    error = ErrUnavailable(
                         "the server's TLS certificate does not verify", attempts=[str(exc)]
-                    ) from exc
+                    )
+                    error.__cause__ = exc
+                    raise error if trace is None else trace.checked(error)
             except BaseException as exc:
                 if trace is not None:
                     trace.stopped(exc, exchange.sent == "all")
@@ -216,7 +223,11 @@ class Client:
                     asked = retry_after(reply.headers)
                     if trace is not None and status >= 500 and code not in _REJECTED_CODES:
                         trace.uncertain = True
-                elif (yield from self._put_right(method, reply, code, found, signer, put_right)):
+                elif (
+                    yield from _traced(
+                        self._put_right(method, reply, code, found, signer, put_right), trace
+                    )
+                ):
                     if payload.repeatable:
                         continue
                     raise ErrUnavailable("the data can't be read again for another try") from cause
@@ -302,6 +313,16 @@ class Client:
     def drop(self, reply: Reply) -> Effects[None]:
         """Give up a streamed reply."""
         yield Close(reply)
+
+
+def _traced(steps: Effects[_T], trace: Trace | None) -> Effects[_T]:
+    """What is done between attempts; where it fails, one before may have been carried out."""
+    try:
+        return (yield from steps)
+    except BaseException as exc:
+        if trace is not None:
+            trace.stopped(exc, False)
+        raise
 
 
 def _place(options: Options, region: str) -> tuple[str, str]:

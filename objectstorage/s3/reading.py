@@ -102,6 +102,11 @@ def fetch(
         status = reply.status
         if status == 200 or status == 206:
             info = info_of(key, reply)
+            # Not every server keeps the conditions of a GET.
+            if if_match is not None and info.etag != if_match:
+                raise ErrPreconditionFailed(f"the ETag is {info.etag!r}, not {if_match!r}")
+            if if_none_match is not None and info.etag == if_none_match:
+                raise ErrNotModified(f"the ETag is still {info.etag!r}")
             if status == 200 and ranged:
                 # A server that knows no ranges sends all of it.
                 first, stop = resolve_range(start, end, info.size)

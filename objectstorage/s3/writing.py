@@ -213,7 +213,7 @@ def settle(
     if is_err_not_exist(error):
         raise error
     if not trace.uncertain:
-        return (yield from _settle_first(client, key, condition, error))
+        return (yield from _settle_first(client, key, condition, error, deadline))
     path = quote_key(client.options.prefix + key)
     try:
         head = yield from client.call("HEAD", path, deadline=deadline)
@@ -241,7 +241,11 @@ def settle(
 
 
 def _settle_first(
-    client: Client, key: str, condition: Condition, error: StorageError
+    client: Client,
+    key: str,
+    condition: Condition,
+    error: StorageError,
+    deadline: float | None,
 ) -> Effects[ObjectInfo]:
     """The object if it is ours, though the first attempt was refused; else the error.
 
@@ -251,7 +255,9 @@ def _settle_first(
     folder, even an emptied one, for the object `a`.
     """
     try:
-        head = yield from client.call("HEAD", quote_key(client.options.prefix + key))
+        head = yield from client.call(
+            "HEAD", quote_key(client.options.prefix + key), deadline=deadline
+        )
     except StorageError:
         raise error
     if head.status == 200 and head.headers.get(WRITE_ID) == condition.write_id:
