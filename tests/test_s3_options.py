@@ -44,6 +44,8 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         ("s3://bucket", {"access_key": CANARY}, "go together"),
         ("s3://bucket", {"access_key": "a", "secret_key": CANARY + "\r\nx: y"}, "word"),
         ("s3://bucket", {"headers": {"Host": "x"}}, "extra header"),
+        ("s3://bucket", {"headers": {"If-Match": '"x"'}}, "extra header"),
+        ("s3://bucket", {"headers": {"x-amz-date": "x"}}, "extra header"),
         ("s3://bucket", {"headers": {"x-a": CANARY + "\r\nb: c"}}, "extra header"),
         ("s3://bucket", {"bukcet": "x"}, "bukcet"),
         ("s3://bucket?bukcet=x", {}, "bukcet"),

@@ -69,12 +69,12 @@ class Temporary:
     __slots__ = ("_directory", "_pid", "fd", "name")
 
     def __init__(self, directory: int) -> None:
+        self.fd = -1
         self._directory = directory
         self._pid = os.getpid()
         while True:
             # A process's prefix, its id (a fork shares the prefix), a number.
             self.name = f"{_PREFIX}-{self._pid:x}-{next(_numbers):x}".encode()
-            self.fd = -1
             try:
                 self.fd = ops.open(self.name, _FLAGS, 0o666, dir_fd=directory)
                 # A sweeper may have come between the two calls.
@@ -88,7 +88,8 @@ class Temporary:
                 self._unlink()
                 self.discard()
                 raise
-            ops.let_go(self.fd)
+            swept, self.fd = self.fd, -1
+            ops.let_go(swept)
 
     def write(self, data: memoryview | bytes | bytearray) -> None:
         """Append all of `data`; `ErrIO` and its kin."""

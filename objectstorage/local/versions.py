@@ -65,7 +65,7 @@ make_info: Callable[..., LocalInfo] = tuple.__new__
 
 
 def without_metadata(found: os.stat_result) -> bool:
-    """Whether the file surely is a version that was written without metadata.
+    """Whether the file is a version that was written here, without metadata.
 
     False for what was written with some, and for any time that is not ours. A
     program that writes or touches a file has the kernel set both times at once.

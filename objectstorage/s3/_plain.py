@@ -24,7 +24,7 @@ _PLAIN = re.compile(
 _LENGTH = b"\r\ncontent-length:"
 _MAX_DIGITS = 18  # of a length that surely fits in 64 bits
 
-# "\r\nname:" of the names that were looked up; they are this package's own, a few.
+# "\r\nname:" of the names that were looked up: this package's own, and metadata's.
 _needles: dict[str, bytes] = {}
 
 

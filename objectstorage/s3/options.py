@@ -57,9 +57,28 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]")
 _WORD = re.compile(r"[!-~]+")
 _HEADER = re.compile(r"[a-z0-9][a-z0-9-]*")
 _SECRET_HEADER = re.compile("auth|cookie|key|password|secret|token")
-# Ours to set: an option that replaced one would break signing or framing.
+# Ours to set: an option that replaced one would break signing or framing, or
+# make every request conditional or partial.
 _OWN_HEADERS = frozenset(
-    ("host", "authorization", "content-length", "transfer-encoding", "connection", "expect")
+    [
+        "host",
+        "authorization",
+        "date",
+        "x-amz-date",
+        "x-amz-content-sha256",
+        "x-amz-security-token",
+        "content-length",
+        "content-encoding",
+        "content-md5",
+        "transfer-encoding",
+        "connection",
+        "expect",
+        "range",
+        "if-match",
+        "if-none-match",
+        "if-modified-since",
+        "if-unmodified-since",
+    ]
 )
 
 
