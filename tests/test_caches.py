@@ -14,6 +14,7 @@ from both_faces import STORES, Face, fresh_place
 from objectstorage.caches import CacheStore
 from objectstorage.caches.aio import AsyncCacheStore
 from objectstorage.errors import (
+    ErrBackend,
     ErrBadRequest,
     ErrExist,
     ErrIntegrity,
@@ -21,6 +22,8 @@ from objectstorage.errors import (
     ErrIO,
     ErrNotExist,
     ErrOutcomeUnknown,
+    ErrUnavailable,
+    StorageError,
 )
 from objectstorage.memory import MemoryStorage
 from objectstorage.storage import ObjectInfo, Storage
@@ -354,10 +357,11 @@ def test_a_save_that_fails_leaves_nothing() -> None:
     assert list(store.list()) == []
 
 
-def test_a_save_whose_outcome_is_unknown_leaves_the_data() -> None:
+@pytest.mark.parametrize("kind", [ErrOutcomeUnknown, ErrUnavailable, ErrBackend])
+def test_a_save_whose_outcome_is_unknown_leaves_the_data(kind: type[StorageError]) -> None:
     store = Failing()
-    store.error, store.done = ErrOutcomeUnknown("lost"), True
-    with pytest.raises(ErrOutcomeUnknown):
+    store.error, store.done = kind("lost"), True
+    with pytest.raises(kind):
         CacheStore(store).save("g", "k", b"x")
     assert read(CacheStore(store).restore("g", "k")) == b"x"
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import logging
 
 import pytest
 
+from objectstorage import aio
 from objectstorage.datamanager import DataManager, Delete, Limits, Put
+from objectstorage.datamanager.aio import AsyncDataManager
 from objectstorage.datamanager.records import pack, pack_slot, slot_key, unpack_slot
 from objectstorage.errors import (
     ErrBadRequest,
@@ -257,6 +260,20 @@ def test_export_and_import(store: MemoryStorage, data: DataManager) -> None:
         assert len(content(other)) == len(content(data))
 
 
+def test_an_import_from_a_stores_own_reader(data: DataManager) -> None:
+    fill(data)
+    lines = b"".join(data.export())
+
+    async def imported() -> int:
+        async with aio.open_storage("memory://") as store:
+            await store.put("export", lines)
+            other = AsyncDataManager(aio.open_storage("memory://"))
+            async with await store.open("export") as reader:
+                return (await other.import_(reader)).seq
+
+    assert asyncio.run(imported()) == 1
+
+
 def test_an_import_replaces_everything_or_nothing(store: MemoryStorage, data: DataManager) -> None:
     fill(data)
     data.checkpoint()
@@ -316,6 +333,7 @@ def test_a_commit_meanwhile_refuses_an_import(store: MemoryStorage) -> None:
         lambda lines: [lines[0], b"[]\n", *lines[2:]],
         lambda lines: [lines[0], b'{"type":"t","id":"","data":""}\n', *lines[2:]],
         lambda lines: [lines[0], b'{"type":"t","id":"0","data":"?"}\n', *lines[2:]],
+        lambda lines: [lines[0], '{"type":"t","id":"0","data":"é"}\n'.encode(), *lines[2:]],
         lambda lines: [line.replace(b"AAAA", b"AAAB", 1) for line in lines],
     ],
 )

@@ -564,6 +564,21 @@ def test_a_reply_that_was_lost_before_more_was_written() -> None:
     assert logs.LogReader(store, "a").read() == b"one two"
 
 
+def test_nothing_is_written_after_a_close_whose_reply_was_lost() -> None:
+    store = Failing()
+    writer = logs.LogWriter(store, "a", flush_seconds=NEVER)
+    writer.write(b"one")
+    writer.flush()
+    store.failures = [(True, ErrIO("it seemed to fail"))]
+    with pytest.raises(ErrIO):
+        writer.close()
+    writer.write(b"two")
+    with pytest.raises(ErrConcurrency, match="seemed to fail"):
+        writer.flush()
+    writer.abandon()
+    assert b"".join(logs.LogReader(store, "a").follow()) == b"one"
+
+
 def requests_of(inner: MemoryStorage, looks: int) -> tuple[bytes, list[str]]:
     """What so many looks at the log bring, and which requests they cost."""
     events: list[Any] = []

@@ -24,6 +24,8 @@ from objectstorage.errors import StorageError
 from objectstorage.logs import LogReader, LogWriter
 from objectstorage.services.executor import Executor
 from objectstorage.services.runservice import RunService, application_of
+from objectstorage.services.runservice.guard import Guard
+from objectstorage.services.runservice.upkeep import every
 from objectstorage.wrappers import PrefixStorage
 
 NEVER = 3600.0
@@ -258,7 +260,36 @@ def test_a_path_that_is_not_there_is_a_failure(kit: Kit) -> None:
     assert b"no-such" in kit.log(task)
 
 
+def test_what_nobody_foresaw_fails_the_task(kit: Kit) -> None:
+    """Never reported, it would be given to the executor for ever."""
+    run = kit.start("true")
+    odd = {"tasks": {"t": {"steps": [{"run": ["echo", 1]}]}}}
+    kit.store.put(f"configurations/{run}.json", json.dumps(odd).encode())
+    kit.executor()
+    task = kit.final(run)
+    assert (task.status.phase, task.spec.claim) == ("failed", 1)
+    assert task.status.error == "internal error of the executor"
+
+
 # -- claims and their fences -------------------------------------------------
+
+
+def test_a_task_taken_and_given_again_while_it_still_runs(kit: Kit, tmp_path: Path) -> None:
+    """The end of the former claim does not make the executor forget the later one."""
+    waits = "until [ -e {0}/{1} ]; do sleep 0.02; done"
+    one, two = waits.format(tmp_path, "one"), waits.format(tmp_path, "two")
+    run = kit.start(
+        f"if mkdir {tmp_path}/first; then {one}; else touch {tmp_path}/second; {two}; fi"
+    )
+    kit.executor(slots=2)
+    until((tmp_path / "first").exists)
+    kit.client.executors.hand_back(kit.task(run).spec)  # as if it had been taken for dead
+    until((tmp_path / "second").exists)
+    (tmp_path / "one").touch()
+    kit.final(kit.start("true"))  # in the place of the former claim
+    (tmp_path / "two").touch()
+    task = kit.final(run)
+    assert (task.status.phase, task.spec.claim) == ("success", 2)
 
 
 def test_a_claim_is_fenced(kit: Kit, by_hand: Any) -> None:
@@ -530,6 +561,7 @@ STEP: dict[str, Any] = {"run": "true"}
             {"tasks": {"t": {"steps": [{"save_cache": "k", "path": "a/../../b"}]}}},
         ),
         ("tasks.t.steps[0].timeout", {"tasks": {"t": {"steps": [STEP | {"timeout": 0}]}}}),
+        ("tasks.t.timeout", {"tasks": {"t": {"steps": [STEP], "timeout": 10**400}}}),
         ("tasks.t.wrong", {"tasks": {"t": {"steps": [STEP], "wrong": 1}}}),
         ("environment", {"environment": {"A=B": ""}, "tasks": {"t": {"steps": [STEP]}}}),
         ("user", {"user": "u", "project": "p", "tasks": {"t": {"steps": [STEP]}}}),
@@ -541,6 +573,65 @@ def test_a_configuration_that_is_none(kit: Kit, field: str, configuration: Any) 
     assert errors.is_err_bad_request(caught.value)
     assert caught.value.details["field"] == field
     assert kit.client.runs.page().value.items == []
+
+
+SURROGATE = {"run": "echo \ud800"}
+
+
+@pytest.mark.parametrize(
+    "configuration",
+    [
+        {"name": "\ud800", "tasks": {"t": {"steps": [STEP]}}},
+        {"tasks": {"t": {"steps": [SURROGATE]}}},
+        {"environment": {"A": "\ud800"}, "tasks": {"t": {"steps": [STEP]}}},
+    ],
+)
+def test_text_that_no_reply_could_say(kit: Kit, configuration: Any) -> None:
+    reply = kit.http.post(
+        kit.address + "/runs",
+        content=json.dumps(configuration),
+        headers={"content-type": "application/json"},
+    )
+    assert reply.status_code == 400
+    assert kit.client.runs.page().value.items == []
+
+
+@pytest.mark.parametrize(
+    ("client", "served"),
+    [
+        (("127.0.0.1", 1), True),
+        (("::ffff:127.0.0.1", 1), True),
+        (None, True),
+        (("203.0.113.9", 1), False),
+        (("odd", 1), False),
+    ],
+)
+def test_without_a_token_nobody_from_elsewhere(client: Any, served: bool) -> None:
+    """Whatever the Host says, and wherever it listens."""
+    seen = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append("served")
+
+    async def send(message: Any) -> None:
+        seen.append(message.get("status"))
+
+    scope = {"type": "http", "headers": [(b"host", b"localhost")], "client": client}
+    asyncio.run(Guard(app, None)(scope, None, send))  # type: ignore[arg-type]
+    assert seen[0] == ("served" if served else 403)
+
+
+def test_upkeep_goes_on_whatever_is_raised() -> None:
+    class Enough(BaseException):
+        pass
+
+    raised = iter([RuntimeError("unforeseen"), Enough()])
+
+    async def do() -> None:
+        raise next(raised)
+
+    with pytest.raises(Enough):
+        asyncio.run(every(0, do))
 
 
 def test_what_is_not_there(kit: Kit) -> None:
@@ -569,6 +660,12 @@ def test_what_is_not_there(kit: Kit) -> None:
             "/executors/e/claim",
             {"content-type": "application/json"},
             b'{"most": 0, "holding": []}',
+            400,
+        ),
+        (
+            "/executors/e/claim",
+            {"content-type": "application/json"},
+            b'{"most": 1e999, "holding": []}',
             400,
         ),
         (

@@ -259,6 +259,7 @@ def _phase(value: Any) -> str:
 def _error(value: Any) -> str:
     if not isinstance(value, str) or len(value) > MAX_ERROR:
         raise ValueError(f"an error is a text of at most {MAX_ERROR} characters")
+    value.encode()  # a ValueError for what no reply could say
     return value
 
 

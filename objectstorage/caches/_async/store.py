@@ -26,10 +26,12 @@ from objectstorage.caches.layout import (
     used_key,
 )
 from objectstorage.errors import (
+    ErrBackend,
     ErrBadRequest,
     ErrExist,
     ErrNotExist,
     ErrOutcomeUnknown,
+    ErrUnavailable,
     StorageError,
 )
 
@@ -82,7 +84,7 @@ class AsyncCacheStore:
         entry = Entry(name, stored.size, time.time_ns())
         try:
             await self._store.put(entry_key(place), entry.encode(), create=True)
-        except ErrOutcomeUnknown:
+        except (ErrOutcomeUnknown, ErrUnavailable, ErrBackend):
             raise  # the entry may be there, and then it needs its data
         except StorageError as exc:
             await self._store.delete(data_key(place, name))

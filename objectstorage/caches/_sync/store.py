@@ -29,10 +29,12 @@ from objectstorage.caches.layout import (
     used_key,
 )
 from objectstorage.errors import (
+    ErrBackend,
     ErrBadRequest,
     ErrExist,
     ErrNotExist,
     ErrOutcomeUnknown,
+    ErrUnavailable,
     StorageError,
 )
 from objectstorage.storage import Data, Reader, Storage
@@ -84,7 +86,7 @@ class CacheStore:
         entry = Entry(name, stored.size, time.time_ns())
         try:
             self._store.put(entry_key(place), entry.encode(), create=True)
-        except ErrOutcomeUnknown:
+        except (ErrOutcomeUnknown, ErrUnavailable, ErrBackend):
             raise  # the entry may be there, and then it needs its data
         except StorageError as exc:
             self._store.delete(data_key(place, name))

@@ -7,7 +7,6 @@ and at last how many there were and the SHA-256 of all lines before.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import json
 import logging
@@ -75,12 +74,12 @@ async def _lines(source: AsyncData) -> AsyncIterator[bytes]:
 async def _chunks(source: Any) -> AsyncIterator[bytes]:
     if isinstance(source, bytes | bytearray | memoryview):
         yield bytes(source)
+    elif hasattr(source, "__aiter__"):  # first: a store's own reader has an awaitable `read`
+        async for chunk in source:
+            yield bytes(chunk)
     elif hasattr(source, "read"):
         while chunk := source.read(_CHUNK):
             yield chunk
-    elif hasattr(source, "__aiter__"):
-        async for chunk in source:
-            yield bytes(chunk)
     else:
         for chunk in source:
             yield bytes(chunk)
@@ -156,7 +155,9 @@ class AsyncImporter:
             check_type(type)
             check_id(id)
             return Entry(type, id, base64.b64decode(value["data"], validate=True), self._seq)
-        except (KeyError, TypeError, binascii.Error) as exc:
+        except ErrBadRequest:
+            raise
+        except (KeyError, TypeError, ValueError) as exc:
             raise ErrBadRequest(f"line {line} is no entry") from exc
 
     async def _flush(self, type: str) -> None:

@@ -10,7 +10,6 @@ change that one.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import json
 import logging
@@ -78,12 +77,12 @@ def _lines(source: Data) -> Iterator[bytes]:
 def _chunks(source: Any) -> Iterator[bytes]:
     if isinstance(source, bytes | bytearray | memoryview):
         yield bytes(source)
+    elif hasattr(source, "__aiter__"):  # first: a store's own reader has an awaitable `read`
+        for chunk in source:
+            yield bytes(chunk)
     elif hasattr(source, "read"):
         while chunk := source.read(_CHUNK):
             yield chunk
-    elif hasattr(source, "__aiter__"):
-        for chunk in source:
-            yield bytes(chunk)
     else:
         for chunk in source:
             yield bytes(chunk)
@@ -159,7 +158,9 @@ class Importer:
             check_type(type)
             check_id(id)
             return Entry(type, id, base64.b64decode(value["data"], validate=True), self._seq)
-        except (KeyError, TypeError, binascii.Error) as exc:
+        except ErrBadRequest:
+            raise
+        except (KeyError, TypeError, ValueError) as exc:
             raise ErrBadRequest(f"line {line} is no entry") from exc
 
     def _flush(self, type: str) -> None:

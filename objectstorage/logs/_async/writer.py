@@ -286,6 +286,8 @@ class AsyncLogWriter:
             # An earlier try, whose reply was lost; more may have been written since.
             if not segment.end:
                 self._advance(len(segment.data))
+            elif not end:
+                self._fence("log was finished by a close that seemed to fail", error)
             if isinstance(error, ErrDurabilityUnknown):
                 raise error
             return segment.end or not end

@@ -61,7 +61,8 @@ class Executor:
         self._poll = poll
         self._lifeline = Lifeline()
         self._shared = Shared(client, logs_in(store), caches_in(store), folder, self._lifeline)
-        self._running: dict[str, _Entry] = {}
+        # By id and claim: one that was taken from us may be ours again before it has ended.
+        self._running: dict[tuple[str, int], _Entry] = {}
         self._changed = asyncio.Event()
         self._draining = False
         self._dead_after = 0.0
@@ -154,7 +155,7 @@ class Executor:
             if free > 0:
                 try:
                     claimed = await self._client.executors.claim(
-                        self.name, free, list(self._running)
+                        self.name, free, [id_ for id_, _ in self._running]
                     )
                     for task in claimed.value:
                         self._start(task)
@@ -166,15 +167,15 @@ class Executor:
     def _start(self, task: ExecutorTask) -> None:
         running = RunningTask(self._shared, task)
         work = asyncio.ensure_future(running.run())
-        id_ = task.spec.id
-        self._running[id_] = _Entry(running, work)
-        work.add_done_callback(lambda done: self._ended(id_, done))
+        which = task.spec.id, task.spec.claim
+        self._running[which] = _Entry(running, work)
+        work.add_done_callback(lambda done: self._ended(which, done))
 
-    def _ended(self, id_: str, work: asyncio.Task[None]) -> None:
-        del self._running[id_]
+    def _ended(self, which: tuple[str, int], work: asyncio.Task[None]) -> None:
+        del self._running[which]
         self._changed.set()
         if not work.cancelled() and work.exception() is not None:
-            _log.error("task %s broke off", id_, exc_info=work.exception())
+            _log.error("task %s broke off", which[0], exc_info=work.exception())
 
     async def _wait(self, seconds: float) -> None:
         """So long, or until a task ends or it is drained."""

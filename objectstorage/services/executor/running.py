@@ -100,6 +100,10 @@ class RunningTask:
         except (StorageError, OSError) as exc:
             _log.warning("task %s failed", self.spec.id, exc_info=True)
             phase, error = FAILED, f"{type(exc).__name__}: {exc}"
+        except Exception:
+            # Unsaid, it would be given to us again, and again.
+            _log.exception("task %s broke off", self.spec.id)
+            phase, error = FAILED, "internal error of the executor"
         finally:
             if folder is not None:
                 await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)

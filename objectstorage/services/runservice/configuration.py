@@ -25,8 +25,8 @@ whose key begins so. Paths are below the folder where the steps run.
 
 from __future__ import annotations
 
-import math
 import re
+import sys
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -169,13 +169,17 @@ def _timeout(fields: Mapping[str, Any], where: str) -> None:
     value = fields.get("timeout", _TIMEOUT)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _bad(f"{where}.timeout", "it is a number of seconds")
-    if not 0 < value < math.inf:
+    if not 0 < value <= sys.float_info.max:
         raise _bad(f"{where}.timeout", "it is more than 0 seconds")
 
 
 def _text(value: Any, where: str, *, empty: bool = False) -> None:
     if not isinstance(value, str) or "\0" in value or not (value or empty):
         raise _bad(where, "it is a text" if empty else "it is a text that is not empty")
+    try:
+        value.encode()
+    except UnicodeEncodeError as exc:  # JSON can say what no reply and no process can be given
+        raise _bad(where, "it is not valid UTF-8") from exc
 
 
 def _group(value: str, where: str) -> None:

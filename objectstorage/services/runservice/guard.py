@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import ipaddress
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -19,8 +20,9 @@ LOOPBACK = frozenset(("127.0.0.1", "::1", "localhost"))
 class Guard:
     """Middleware that takes requests with `Authorization: Bearer <token>`.
 
-    With no token, those whose Host is this machine's: a web page can make a
-    browser call a service here under the page's own name, but under no other.
+    With no token, those that come from this machine and whose Host is its: a
+    web page can make a browser call a service here under the page's own name,
+    but under no other.
     """
 
     def __init__(self, app: ASGIApp, token: str | None) -> None:
@@ -29,13 +31,14 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
-        refusal = self._refusal(Headers(scope=scope)) if scope["type"] == "http" else None
+        refusal = self._refusal(scope) if scope["type"] == "http" else None
         if refusal is None:
             await self._app(scope, receive, send)
         else:
             await error_response(refusal)(scope, receive, send)
 
-    def _refusal(self, headers: Headers) -> StorageError | None:
+    def _refusal(self, scope: Scope) -> StorageError | None:
+        headers = Headers(scope=scope)
         if self._expected is not None:
             given = headers.get("authorization", "").encode()
             if hmac.compare_digest(given, self._expected):
@@ -45,4 +48,16 @@ class Guard:
             host = urlsplit(f"//{headers.get('host', '')}").hostname
         except ValueError:
             host = None
-        return None if host in LOOPBACK else ErrForbidden("without a token: only from this machine")
+        if host in LOOPBACK and _is_here(scope.get("client")):
+            return None
+        return ErrForbidden("without a token: only from this machine")
+
+
+def _is_here(client: tuple[str, int] | None) -> bool:
+    if client is None:
+        return True  # a Unix socket's
+    try:
+        address = ipaddress.ip_address(client[0])
+    except ValueError:
+        return False
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback

@@ -143,7 +143,7 @@ async def _body(request: Request) -> Any:
 def _field(fields: Any, name: str, parse: Callable[[Any], _T]) -> _T:
     try:
         return parse(fields[name])
-    except (KeyError, ValueError, TypeError, AttributeError) as exc:
+    except (KeyError, ValueError, TypeError, AttributeError, OverflowError) as exc:
         raise ErrBadRequest(f"{name} is missing or wrong", details={"field": name}) from exc
 
 

@@ -12,7 +12,7 @@ from objectstorage.aio.storage import AsyncStorage
 from objectstorage.caches.aio import AsyncCacheStore
 from objectstorage.client.tasks import SETUP, ExecutorTask, Spec
 from objectstorage.datamanager.aio import AsyncDataManager
-from objectstorage.errors import ErrNotExist, StorageError
+from objectstorage.errors import ErrNotExist
 from objectstorage.logs.aio import finish
 from objectstorage.services.runservice import tables
 from objectstorage.services.runservice.state import State
@@ -101,5 +101,5 @@ async def every(seconds: float, do: Callable[[], Awaitable[object]]) -> None:
         await asyncio.sleep(seconds)
         try:
             await do()
-        except StorageError:
+        except Exception:  # whatever it is, the tasks of the next to die are not to wait for ever
             _log.warning("upkeep failed; it is tried again", exc_info=True)
