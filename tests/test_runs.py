@@ -20,7 +20,7 @@ from objectstorage import aio, errors, open_storage
 from objectstorage.client import Client, ExecutorTask, Status
 from objectstorage.client.aio import AsyncClient
 from objectstorage.datamanager import DataManager, Put
-from objectstorage.errors import StorageError
+from objectstorage.errors import ErrUnavailable, StorageError
 from objectstorage.logs import LogReader, LogWriter
 from objectstorage.services.executor import Executor
 from objectstorage.services.runservice import RunService, application_of
@@ -632,6 +632,18 @@ def test_upkeep_goes_on_whatever_is_raised() -> None:
 
     with pytest.raises(Enough):
         asyncio.run(every(0, do))
+
+
+def test_a_reply_that_cannot_be_decoded() -> None:
+    """As a broken proxy sends it; an executor's heartbeats go on after it."""
+    transport = httpx.MockTransport(
+        lambda request: httpx.Response(
+            200, headers={"content-encoding": "gzip"}, stream=httpx.ByteStream(b"no gzip")
+        )
+    )
+    http = httpx.Client(transport=transport, verify=TLS)
+    with http, pytest.raises(ErrUnavailable, match="DecodingError"):
+        Client("http://service", http).executors.heartbeat("e")
 
 
 def test_what_is_not_there(kit: Kit) -> None:

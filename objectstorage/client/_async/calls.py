@@ -29,7 +29,7 @@ class AsyncCalls:
         response = await self.start(method, path, **options)
         try:
             await response.aread()
-        except httpx.TransportError as exc:
+        except httpx.RequestError as exc:
             raise unavailable(exc) from exc
         finally:
             await response.aclose()
@@ -45,7 +45,7 @@ class AsyncCalls:
         )
         try:
             response = await self._http.send(request, stream=True)
-        except httpx.TransportError as exc:
+        except httpx.RequestError as exc:
             raise unavailable(exc) from exc
         if response.is_success:
             return response
@@ -55,7 +55,7 @@ class AsyncCalls:
                 body += chunk
                 if len(body) > _MOST:
                     break
-        except httpx.TransportError as exc:
+        except httpx.RequestError as exc:
             raise unavailable(exc) from exc
         finally:
             await response.aclose()
@@ -96,7 +96,7 @@ def parsed(response: httpx.Response, parse: Callable[[Any], _T], source: Any) ->
         raise ErrFromRemote(f"unknown api reply ({status})", status=status) from exc
 
 
-def unavailable(exc: httpx.TransportError) -> ErrUnavailable:
+def unavailable(exc: httpx.RequestError) -> ErrUnavailable:
     """What is raised, from httpx's own, when there was no reply or only part of one."""
     return ErrUnavailable(f"no whole reply: {type(exc).__name__}")
 
@@ -115,7 +115,7 @@ class AsyncStream(Generic[_T]):
             async for chunk in self.response.aiter_bytes():
                 self.offset += len(chunk)
                 yield chunk
-        except httpx.TransportError as exc:
+        except httpx.RequestError as exc:
             raise unavailable(exc) from exc
 
     async def close(self) -> None:

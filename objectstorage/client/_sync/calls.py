@@ -33,7 +33,7 @@ class Calls:
         response = self.start(method, path, **options)
         try:
             response.read()
-        except httpx.TransportError as exc:
+        except httpx.RequestError as exc:
             raise unavailable(exc) from exc
         finally:
             response.close()
@@ -49,7 +49,7 @@ class Calls:
         )
         try:
             response = self._http.send(request, stream=True)
-        except httpx.TransportError as exc:
+        except httpx.RequestError as exc:
             raise unavailable(exc) from exc
         if response.is_success:
             return response
@@ -59,7 +59,7 @@ class Calls:
                 body += chunk
                 if len(body) > _MOST:
                     break
-        except httpx.TransportError as exc:
+        except httpx.RequestError as exc:
             raise unavailable(exc) from exc
         finally:
             response.close()
@@ -100,7 +100,7 @@ def parsed(response: httpx.Response, parse: Callable[[Any], _T], source: Any) ->
         raise ErrFromRemote(f"unknown api reply ({status})", status=status) from exc
 
 
-def unavailable(exc: httpx.TransportError) -> ErrUnavailable:
+def unavailable(exc: httpx.RequestError) -> ErrUnavailable:
     """What is raised, from httpx's own, when there was no reply or only part of one."""
     return ErrUnavailable(f"no whole reply: {type(exc).__name__}")
 
@@ -119,7 +119,7 @@ class Stream(Generic[_T]):
             for chunk in self.response.iter_bytes():
                 self.offset += len(chunk)
                 yield chunk
-        except httpx.TransportError as exc:
+        except httpx.RequestError as exc:
             raise unavailable(exc) from exc
 
     def close(self) -> None:
