@@ -421,6 +421,16 @@ def test_torn_data_is_never_read_as_if_whole(store: MemoryStorage, data: DataMan
     assert caught.value.key == key
 
 
+def test_a_lost_status_is_named(store: MemoryStorage, data: DataManager) -> None:
+    fill(data)
+    data.checkpoint()
+    assert data.collect(min_age=0).slots
+    for info in list(store.list("status/")):
+        store.delete(info.key)
+    with pytest.raises(ErrIntegrity, match="no status holds it"):
+        DataManager(store, limits=SMALL).head()
+
+
 def test_a_log_that_does_not_chain_is_refused(store: MemoryStorage, data: DataManager) -> None:
     fill(data, 3)
     other = MemoryStorage()

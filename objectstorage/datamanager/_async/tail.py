@@ -108,7 +108,13 @@ class AsyncTail:
                 records, more = await self.read(state.seq)
             except ErrCompacted:
                 # left behind: what we know has been collected
-                state = State(await self._log.newest_status())
+                status = await self._log.newest_status()
+                known, state = state.seq, State(status)
+                if state.seq <= known:
+                    raise ErrIntegrity(
+                        f"the log after {known} was collected, and no status holds it",
+                        storage=self._log.store.url,
+                    )
                 continue
             for record in records:
                 state.apply(record)

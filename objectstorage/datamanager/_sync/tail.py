@@ -112,7 +112,13 @@ class Tail:
                 records, more = self.read(state.seq)
             except ErrCompacted:
                 # left behind: what we know has been collected
-                state = State(self._log.newest_status())
+                status = self._log.newest_status()
+                known, state = state.seq, State(status)
+                if state.seq <= known:
+                    raise ErrIntegrity(
+                        f"the log after {known} was collected, and no status holds it",
+                        storage=self._log.store.url,
+                    )
                 continue
             for record in records:
                 state.apply(record)

@@ -65,7 +65,7 @@ async def delete(store: AsyncStorage, name: str) -> None:
     try:
         manifest, _ = await load_manifest(store, name, folder)
     except ErrNotExist as exc:
-        if exc.__cause__ is None:  # the bucket's, not the log's
+        if exc.code == "NoSuchBucket":  # that says nothing of the log
             raise
         return
     # The manifest first: a log that is there is whole.

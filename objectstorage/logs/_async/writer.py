@@ -55,7 +55,8 @@ class AsyncLogWriter:
     longer) or `flush_seconds` old. `durable` is `Storage.put`'s. When a flush
     fails the bytes are kept and it is tried again; nothing is held beyond one
     `write`, `flush_bytes`, and 256 KiB of what was flushed. After another
-    writer took over, or somebody finished the log, every call is `ErrConcurrency`.
+    writer took over, or somebody finished the log, every call is `ErrConcurrency`;
+    after it was archived or deleted as well, at the latest `close` is.
     """
 
     def __init__(

@@ -69,7 +69,7 @@ def delete(store: Storage, name: str) -> None:
     try:
         manifest, _ = load_manifest(store, name, folder)
     except ErrNotExist as exc:
-        if exc.__cause__ is None:  # the bucket's, not the log's
+        if exc.code == "NoSuchBucket":  # that says nothing of the log
             raise
         return
     # The manifest first: a log that is there is whole.

@@ -141,7 +141,7 @@ class RunningTask:
         self._reports.send(self._status)
         os.mkdir(place.work)
         os.mkdir(place.environment["HOME"])
-        async with self._log(SETUP) as log:
+        async with await self._opened(SETUP) as log:
             text = (
                 f"executor {self.spec.executor}, claim {self.spec.claim}\n"
                 f"folder {place.work}\n"
@@ -161,7 +161,7 @@ class RunningTask:
         limit = min(float(fields.get("timeout", self._data.timeout)), deadline - begin)
         self._set(number, StepStatus(RUNNING, _now()))
         code: int | None = None
-        async with self._log(number + 1) as log:
+        async with await self._opened(number + 1) as log:
 
             async def write(data: bytes) -> None:
                 await self._patiently(lambda: log.write(data))
@@ -200,8 +200,10 @@ class RunningTask:
         self._status = self._status._replace(steps=(*steps[:number], step, *steps[number + 1 :]))
         self._reports.send(self._status)
 
-    def _log(self, step: str | int) -> AsyncLogWriter:
-        return AsyncLogWriter(self._shared.logs, self.spec.log(step))
+    async def _opened(self, step: str | int) -> AsyncLogWriter:
+        log = AsyncLogWriter(self._shared.logs, self.spec.log(step))
+        await self._patiently(log.open)
+        return log
 
     async def _archive(self, name: str) -> None:
         try:

@@ -79,7 +79,7 @@ class RunService:
             every(_UPKEEP, partial(tidy, self._data, self.caches, self._unused_for)),
         )
         loop = asyncio.get_running_loop()
-        self._reap_from = loop.time() + self._executors.dead_after
+        self._spare()
         self._loops = [loop.create_task(coroutine) for coroutine in loops]
         return self
 
@@ -92,7 +92,15 @@ class RunService:
 
     async def _reap_when_due(self) -> None:
         if asyncio.get_running_loop().time() >= self._reap_from:
-            await self._executors.reap()
+            try:
+                await self._executors.reap()
+            except BaseException:
+                self._spare()  # while the store was away nobody was heard of, either
+                raise
+
+    def _spare(self) -> None:
+        """Nobody is taken for dead before he has had the time to be heard of."""
+        self._reap_from = asyncio.get_running_loop().time() + self._executors.dead_after
 
     # -- for people ------------------------------------------------------------
 
