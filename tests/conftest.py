@@ -7,6 +7,7 @@ seconds, and the cases of one server are then spread over the cores.
 
 from __future__ import annotations
 
+import signal
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,11 @@ from long import LONG
 from objectstorage.storage import Storage
 from objectstorage.testing import servers
 from objectstorage.testing.servers import S3Server
+
+# What a shell starts in the background ignores Ctrl-C, and so would every process of
+# the tests that try it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 STORES = ["memory", "posix", "posixflat", "s3-seaweedfs", "s3-moto"]
 if servers.external() is not None:
