@@ -296,8 +296,9 @@ def download(
 ) -> Plan[Any]:
     from objectstorage._partfile import PartFile  # here: `import objectstorage` is to be quick
 
-    part = PartFile(os.fspath(path), f"{store.url}\0{key}")
+    target = os.fspath(path)
     reader = yield lambda: store._open_whole(key)
+    part = PartFile(target, f"{store.url}\0{key}")  # now: what is no key was refused
     try:
         info = reader.info
         yield partial(store._aside, part.open, info.etag, info.size)

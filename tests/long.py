@@ -2,7 +2,7 @@
 
 The long form of every proof, and its counts:
 
-    OBJECTSTORAGE_TEST_LONG=1 python -m pytest -n 2 -m faults
+    OBJECTSTORAGE_TEST_LONG=1 python -m pytest -n 3 -m faults
 """
 
 from __future__ import annotations
