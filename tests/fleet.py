@@ -63,8 +63,11 @@ class Command:
         """The first line that matches; waits for it."""
 
         def look() -> re.Match[str] | None:
-            assert self.process.poll() is None or not self._reading.is_alive(), self.lines
-            return next((m for line in list(self.lines) if (m := re.search(pattern, line))), None)
+            ended = not self._reading.is_alive()  # asked first: no line comes after that
+            lines = list(self.lines)
+            found = next((m for line in lines if (m := re.search(pattern, line))), None)
+            assert found is not None or not ended, lines
+            return found
 
         return until(look)
 
