@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from objectstorage.errors import ErrBackend
+from objectstorage.s3._alike import alike
 from objectstorage.s3.xml import (
     MAX_DOCUMENT,
     DeleteFailure,
@@ -80,6 +81,78 @@ def test_a_listing_however_it_is_written(body: str) -> None:
     assert page.prefixes == ["t/"]
     assert (page.truncated, page.token, page.listed) == (True, "p/t/", 2)
     assert page.objects[0].last_modified.tzinfo is UTC
+
+
+def outcome(body: bytes) -> object:
+    """What a listing is read as."""
+    try:
+        return parse_list(body, own="p/")
+    except ErrBackend:
+        return ErrBackend
+
+
+def the_long_way(body: bytes) -> object:
+    """The same with a comment, which only a parser takes."""
+    return outcome(body.replace(b"</ListBucketResult>", b"<!-- --></ListBucketResult>"))
+
+
+@pytest.mark.parametrize("body", [_SEAWEEDFS, _MOTO])
+@pytest.mark.parametrize("count", [1, 2, 1000])
+def test_objects_that_are_written_alike_take_the_short_way(body: str, count: int) -> None:
+    start, end = body.index("<Contents>"), body.index("</Contents>") + len("</Contents>")
+    records = [body[start:end].replace("<Key>p/a", f"<Key>p/{i}%26") for i in range(count)]
+    long = (body[:start] + "".join(records) + body[end:]).encode()
+    found = alike(long)
+    assert found is not None
+    assert len(list(found[0])) == count
+    assert found[1] == (body[:start] + body[end:]).encode()
+    page = parse_list(long, own="p/")
+    assert [info.key for info in page.objects] == [f"{i}& b" for i in range(count)]
+    assert page == the_long_way(long)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("<Contents><Key>p/a", "<Contents>\n<Key>p/a"),
+        ("</Contents><Contents>", "</Contents>\n<Contents>"),
+        ("</Contents><Contents>", "</Contents>&bad;<Contents>"),
+        ("</Contents><Contents>", "</Contents><!-- --><Contents>"),
+        ("</Contents><Contents>", "</Contents><X/><Contents>"),
+        ("</Contents><Contents>", "</Contents><Contents/><Contents>"),
+        ("<Key>p/b</Key>", "<Key>p/&amp;</Key>"),
+        ("<Key>p/b</Key>", "<Key>p/\u00fc</Key>"),
+        ("<Key>p/b</Key>", "<Key>p/\x01</Key>"),
+        ("<Key>p/b</Key>", "<Key>p/b</Key><Key>p/c</Key>"),
+        ("<Key>p/b</Key>", "<Key></Key>"),
+        ("<Key>p/b</Key>", "<Key>p/b<X>c</X></Key>"),
+        ("<Key>p/b</Key>", "<Key>p/b"),
+        ("<Key>p/b</Key>", ""),
+        ("<Size>1<", "<Size>-1<"),
+        ("<Size>1<", "<Size>1_0<"),
+        ("<Size>1<", "<Size> 1 <"),
+        ('<ETag>"e1"<', '<ETag>e1"<'),
+        ('<ETag>"e1"<', "<ETag>e1<"),
+        ('<ETag>"e1"<', "<ETag><"),
+        ('<ETag>"e1"<', '<ETag>""<'),
+        ("19Z</Last", "19</Last"),
+        ("19Z</Last", "19+02:00</Last"),
+        ("2026-11-24T01:36:19Z", ""),
+        ("2026-11-24T01:36:19Z", "yesterday"),
+        ("<Contents><Key>p/a", "<![CDATA[<Contents><Key>p/a"),
+        ("<IsTruncated>", "<IsTruncated a='>"),
+        ("<IsTruncated>", "<Contents>"),
+        ("<IsTruncated>", "<Contents></Contents>"),
+        ("<ListBucketResult xmlns=", "<ListBucketResult a='"),
+        ("</ListBucketResult>", ""),
+    ],
+)
+def test_the_short_way_finds_what_the_long_way_finds(old: str, new: str) -> None:
+    body = listing(fields("p/a"), fields("p/b"), fields("p/c")).decode()
+    assert old in body
+    for times in (1, -1):  # one of the objects, and all of them
+        changed = body.replace(old, new, times).encode()
+        assert outcome(changed) == the_long_way(changed)
 
 
 def test_an_empty_listing() -> None:

@@ -279,6 +279,7 @@ def test_what_is_moved_by_many_is_never_lost(store: Storage, tried: Tried) -> No
     tokens, turns = ["x", "y", "z"], much(12, 200)
     for token in tokens:
         store.put(f"{token}/0", token.encode(), durable=False)
+    unknown: list[str | None] = []
 
     def mover(number: int) -> int:
         moved = 0
@@ -292,15 +293,20 @@ def test_what_is_moved_by_many_is_never_lost(store: Storage, tried: Tried) -> No
                 moved += 1
             except ErrNotExist:
                 pass  # another one was faster
+            except ErrOutcomeUnknown as exc:
+                # a server error for a copy whose source goes, then a source that is gone
+                unknown.append(exc.key)
         return moved
 
     results = all_at_once([partial(mover, number) for number in range(4)])
     assert all(isinstance(moved, int) for moved in results), results
+    assert not (unknown and store.capabilities.atomic_move), unknown
     for token in tokens:
         left = [store.get(info.key) for info in store.list(f"{token}/")]
         assert set(left) == {token.encode()}
         assert len(left) == 1 or not store.capabilities.atomic_move
-    tried("races", "moves of what others move, too", sum(results))
+    tried("races", "moves of what others move, too", sum(results) + len(unknown))
+    tried("races", "moves among them whose outcome was unknown", len(unknown))
 
 
 PART = 64 * 1024

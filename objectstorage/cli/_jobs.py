@@ -86,7 +86,8 @@ def run_jobs(
 
 
 def _settle(done: Iterable[Future[Record | None]], out: Output, progress: Progress) -> None:
-    for future in done:
+    # successes first: whether an error is hopeless must not depend on the order of a set
+    for future in sorted(done, key=lambda future: future.exception() is not None):
         try:
             record = future.result()
         except ITEM_ERRORS as exc:

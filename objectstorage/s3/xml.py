@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import NamedTuple, NoReturn
 from urllib.parse import unquote_plus
@@ -21,6 +21,7 @@ from xml.parsers import expat
 
 from objectstorage.errors import ErrBackend
 from objectstorage.keys import MAX_KEY
+from objectstorage.s3._alike import Row, alike
 from objectstorage.storage import ObjectInfo, Upload
 
 __all__ = [
@@ -50,6 +51,8 @@ _NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 # Blanks between elements; a false alarm (in a text) only costs time.
 _INDENTED = re.compile(rb">[ \t\r\n]")
 _NO_RECORDS: frozenset[str] = frozenset()
+_LISTED = frozenset(("Contents", "CommonPrefixes"))
+_NO_DATE = datetime.min.replace(tzinfo=UTC)
 
 # What reading a field of a record may raise; a date may lie outside of time.
 _UNREADABLE = (KeyError, ValueError, OverflowError)
@@ -225,53 +228,66 @@ def parse_list(body: bytes, *, own: str = "") -> ListPage:
     it, it is no object of this store's. `ErrBackend` for all that is no such
     reply.
     """
-    document = _Document(body, frozenset(("Contents", "CommonPrefixes"))).expect("ListBucketResult")
+    short = alike(body) if len(body) <= MAX_DOCUMENT else None
+    document = _Document(body if short is None else short[1], _LISTED).expect("ListBucketResult")
     encoded = document.fields.get("EncodingType") == "url"
-    cut = len(own)
+    rows = _rows(document) if short is None else short[0]
     objects: list[ObjectInfo] = []
-    prefixes: list[str] = []
+    listed = 0
     add, new, iso, utc = objects.append, tuple.__new__, datetime.fromisoformat, UTC
-    for record, fields in document.records:
-        try:
-            if record == "Contents":
-                # Spelt out: this is most of what a listing costs.
-                key = fields["Key"]
-                if encoded and ("%" in key or "+" in key):
-                    key = unquote_plus(key, errors="strict")
-                if cut:
-                    key = _own(key, own)
-                when = iso(fields["LastModified"])
+    cut, when = len(own), _NO_DATE
+    stamp: str | None = None
+    try:
+        # Spelt out: this is most of what a listing costs.
+        for key, written, etag, digits in rows:
+            listed += 1
+            if encoded and ("%" in key or "+" in key):
+                key = unquote_plus(key, errors="strict")
+            if cut:
+                key = _own(key, own)
+            if written != stamp:
+                stamp, when = written, iso(written)
                 if when.tzinfo is not utc:
                     when = _utc(when)
-                etag = fields["ETag"]
-                if etag[:1] == '"':
-                    etag = etag.strip('"')
-                size = int(fields["Size"])
-                if not etag or size < 0:
-                    if not etag and not size and (not key or key[-1] == "/"):
-                        continue  # a folder that SeaweedFS keeps when it is emptied: no object
-                    raise ValueError("an empty ETag or a negative size")
-                if (key[:1] == "/" or not 0 < len(key) < 256 or "\0" in key) and not _is_key(key):
-                    if key:  # the prefix itself as an object is nobody's concern
-                        _log.warning(
-                            "left out of a listing, no valid key: %.200r", key, extra={"key": key}
-                        )
-                    continue
-                add(new(ObjectInfo, (key, size, when, etag, None, None)))
-            else:
-                key = _decoded(fields["Prefix"]) if encoded else fields["Prefix"]
-                key = _own(key, own)
-                if _is_key(key):
-                    prefixes.append(key)
-        except _UNREADABLE as exc:
-            raise _missing(record, exc) from exc
+            if etag[:1] == '"':
+                etag = etag.strip('"')
+            size = int(digits)
+            if not etag or size < 0:
+                if not etag and not size and (not key or key[-1] == "/"):
+                    continue  # a folder that SeaweedFS keeps when it is emptied: no object
+                raise ValueError("an empty ETag or a negative size")
+            if (key[:1] == "/" or not 0 < len(key) < 256 or "\0" in key) and not _is_key(key):
+                if key:  # the prefix itself as an object is nobody's concern
+                    _log.warning(
+                        "left out of a listing, no valid key: %.200r", key, extra={"key": key}
+                    )
+                continue
+            add(new(ObjectInfo, (key, size, when, etag, None, None)))
+    except _UNREADABLE as exc:
+        raise _missing("Contents", exc) from exc
+    prefixes = []
+    try:
+        for record, fields in document.records:
+            if record == "CommonPrefixes":
+                listed += 1
+                name = fields["Prefix"]
+                name = _own(_decoded(name) if encoded else name, own)
+                if _is_key(name):
+                    prefixes.append(name)
+    except _UNREADABLE as exc:
+        raise _missing("CommonPrefixes", exc) from exc
     truncated = document.truncated()
     token = document.fields.get("NextContinuationToken") or None
     if truncated and token is None:
         raise ErrBackend("the server says that a listing goes on, but not how to go on")
-    return ListPage(
-        objects, prefixes, truncated, token if truncated else None, len(document.records)
-    )
+    return ListPage(objects, prefixes, truncated, token if truncated else None, listed)
+
+
+def _rows(document: _Document) -> Iterator[Row]:
+    """The objects of a listing that is read the long way."""
+    for record, fields in document.records:
+        if record == "Contents":
+            yield fields["Key"], fields["LastModified"], fields["ETag"], fields["Size"]
 
 
 def _own(key: str, own: str) -> str:
