@@ -42,6 +42,7 @@ _LINES = (
     ("asyncio.Lock", "threading.Lock"),
 )
 _NAMES = {
+    "achunks": "chunks",
     "__aenter__": "__enter__",
     "__aexit__": "__exit__",
     "__aiter__": "__iter__",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import threading
 import logging
 
 import pytest
@@ -272,6 +273,24 @@ def test_an_import_from_a_stores_own_reader(data: DataManager) -> None:
                 return (await other.import_(reader)).seq
 
     assert asyncio.run(imported()) == 1
+
+
+def test_an_import_of_a_file_leaves_the_event_loop_free(data: DataManager) -> None:
+    fill(data)
+    readers = set()
+
+    class File(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            readers.add(threading.get_ident())
+            return super().read(size)
+
+    async def imported() -> int:
+        other = AsyncDataManager(aio.open_storage("memory://"))
+        return (await other.import_(File(b"".join(data.export())))).seq
+
+    assert asyncio.run(imported()) == 1
+    assert readers
+    assert threading.get_ident() not in readers
 
 
 def test_an_import_replaces_everything_or_nothing(store: MemoryStorage, data: DataManager) -> None:

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import asynccontextmanager
 
+from objectstorage.aio.driver import AsyncSource, read_source
+from objectstorage.aio.storage import AsyncData
+from objectstorage.bodies import as_source
 from objectstorage.errors import ErrTimeout
 
-__all__ = ["AsyncBell", "AsyncTurn"]
+__all__ = ["AsyncBell", "AsyncTurn", "achunks"]
+
+_CHUNK = 256 * 1024
+
+
+async def achunks(data: AsyncData) -> AsyncIterator[bytes]:
+    """The bytes of data, some at a time; what may block is read in a thread."""
+    # Asynchronous first: a store's own reader has an awaitable `read`.
+    source = AsyncSource(data, None) if isinstance(data, AsyncIterable) else as_source(data)
+    while chunk := await read_source(source, _CHUNK):
+        yield bytes(chunk)
 
 
 class AsyncTurn:

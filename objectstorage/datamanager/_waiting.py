@@ -6,9 +6,20 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from objectstorage.bodies import as_source, pull
 from objectstorage.errors import ErrTimeout
+from objectstorage.storage import Data
 
-__all__ = ["Bell", "Turn"]
+__all__ = ["Bell", "Turn", "chunks"]
+
+_CHUNK = 256 * 1024
+
+
+def chunks(data: Data) -> Iterator[bytes]:
+    """The bytes of data, some at a time."""
+    source = as_source(data)
+    while chunk := pull(source, _CHUNK):
+        yield bytes(chunk)
 
 
 class Turn:

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from objectstorage.aio.storage import AsyncData
+from objectstorage.datamanager._aiowaiting import achunks
 from objectstorage.datamanager._async.checkpoint import AsyncFileWriter
 from objectstorage.datamanager._async.log import AsyncLog
 from objectstorage.datamanager._async.snapshot import AsyncSnapshot
@@ -60,7 +61,7 @@ async def exported(snapshot: AsyncSnapshot, store_id: str | None) -> AsyncIterat
 async def _lines(source: AsyncData) -> AsyncIterator[bytes]:
     """The lines of a source, each with its end."""
     rest = b""
-    async for chunk in _chunks(source):
+    async for chunk in achunks(source):
         lines = (rest + chunk).split(b"\n")
         rest = lines.pop()
         for line in lines:
@@ -69,20 +70,6 @@ async def _lines(source: AsyncData) -> AsyncIterator[bytes]:
             raise ErrBadRequest(f"a line is longer than {_MAX_LINE} bytes")
     if rest:
         raise ErrBadRequest("the last line is cut short")
-
-
-async def _chunks(source: Any) -> AsyncIterator[bytes]:
-    if isinstance(source, bytes | bytearray | memoryview):
-        yield bytes(source)
-    elif hasattr(source, "__aiter__"):  # first: a store's own reader has an awaitable `read`
-        async for chunk in source:
-            yield bytes(chunk)
-    elif hasattr(source, "read"):
-        while chunk := source.read(_CHUNK):
-            yield chunk
-    else:
-        for chunk in source:
-            yield bytes(chunk)
 
 
 class AsyncImporter:

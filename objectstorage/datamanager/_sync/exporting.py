@@ -19,6 +19,7 @@ from typing import Any
 from objectstorage.datamanager._sync.checkpoint import FileWriter
 from objectstorage.datamanager._sync.log import Log
 from objectstorage.datamanager._sync.snapshot import Snapshot
+from objectstorage.datamanager._waiting import chunks
 from objectstorage.datamanager.limits import Limits
 from objectstorage.datamanager.model import Entry, check_id, check_type
 from objectstorage.datamanager.records import Types, import_tag
@@ -63,7 +64,7 @@ def exported(snapshot: Snapshot, store_id: str | None) -> Iterator[bytes]:
 def _lines(source: Data) -> Iterator[bytes]:
     """The lines of a source, each with its end."""
     rest = b""
-    for chunk in _chunks(source):
+    for chunk in chunks(source):
         lines = (rest + chunk).split(b"\n")
         rest = lines.pop()
         for line in lines:
@@ -72,20 +73,6 @@ def _lines(source: Data) -> Iterator[bytes]:
             raise ErrBadRequest(f"a line is longer than {_MAX_LINE} bytes")
     if rest:
         raise ErrBadRequest("the last line is cut short")
-
-
-def _chunks(source: Any) -> Iterator[bytes]:
-    if isinstance(source, bytes | bytearray | memoryview):
-        yield bytes(source)
-    elif hasattr(source, "__aiter__"):  # first: a store's own reader has an awaitable `read`
-        for chunk in source:
-            yield bytes(chunk)
-    elif hasattr(source, "read"):
-        while chunk := source.read(_CHUNK):
-            yield chunk
-    else:
-        for chunk in source:
-            yield bytes(chunk)
 
 
 class Importer:
