@@ -336,6 +336,20 @@ def test_a_claim_whose_reply_was_lost_is_given_again(kit: Kit, by_hand: Any) -> 
     assert by_hand.heartbeat("hand").value.tasks == (task.spec,)
 
 
+def test_a_claim_of_large_tasks_comes_in_several_replies(kit: Kit, by_hand: Any) -> None:
+    large = {"steps": [{"run": "true"}], "environment": {"A": "x" * 900_000}}
+    for _ in range(3):
+        kit.client.runs.start({"tasks": {f"t{i}": large for i in range(4)}})
+    holding: list[str] = []
+    replies = []
+    while tasks := by_hand.claim("hand", 100, holding=holding).value:
+        replies.append(len(tasks))
+        holding += [task.spec.id for task in tasks]
+        assert all(len(task.spec_data.environment["A"]) == 900_000 for task in tasks)
+    assert replies == [9, 3]
+    assert len(set(holding)) == 12
+
+
 def test_many_claim_at_once_from_two_services(kit: Kit) -> None:
     steps = {"steps": [{"run": "true"}]}
     kit.client.runs.start({"tasks": {f"t{i}": steps for i in range(60)}})

@@ -29,6 +29,8 @@ __all__ = ["caches_routes"]
 
 _BYTES = "application/octet-stream"
 _MOST = 1000
+# Bytes read of what is refused; who sends more finds the connection closed.
+_DRAINED = 64 * 1024 * 1024
 
 
 def caches_routes(caches: AsyncStorage | AsyncCacheStore, path: str = "/caches") -> list[BaseRoute]:
@@ -82,9 +84,12 @@ async def _put(store: AsyncCacheStore, request: Request) -> Response:
 
 async def _drain(body: AsyncIterator[bytes]) -> None:
     # A client that is still sending would find the connection broken, not the reply.
+    left = _DRAINED
     try:
-        async for _ in body:
-            pass
+        async for chunk in body:
+            left -= len(chunk)
+            if left < 0:
+                break
     except (ClientDisconnect, RuntimeError):
         pass  # it went away; or the store stopped in the middle of a read
 

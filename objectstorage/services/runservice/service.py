@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from collections.abc import Collection
 from datetime import datetime, timedelta
@@ -32,6 +33,8 @@ from objectstorage.services.runservice.upkeep import Executors, every, tidy
 __all__ = ["RunService"]
 
 MOST_CLAIMED = 100
+# Bytes of spec data in one reply; a task more than that goes alone.
+_MOST_SPEC_DATA = 8 * 1024 * 1024
 _UPKEEP = 3600.0
 
 
@@ -173,8 +176,15 @@ class RunService:
         _check_executor(executor)
         if not 1 <= most <= MOST_CLAIMED:
             raise ErrBadRequest(f"most is 1 to {MOST_CLAIMED}", details={"field": "most"})
-        tasks = await self._state.claim(executor, most, holding)
-        return [task._replace(spec_data=await self._spec_data(task)) for task in tasks]
+        tasks: list[ExecutorTask] = []
+        size = 0
+        for task in await self._state.claim(executor, most, holding):
+            data = await self._spec_data(task)
+            size += len(json.dumps(data))
+            if tasks and size > _MOST_SPEC_DATA:
+                break  # it holds none of the others, so the next claim gives them
+            tasks.append(task._replace(spec_data=data))
+        return tasks
 
     async def report(self, executor: str, task: str, claim: int, status: Status) -> ExecutorTask:
         """Take a status from the executor of a claim; `ErrConcurrency` if that is stale."""
