@@ -207,8 +207,8 @@ class Capabilities(NamedTuple):
     """What a store promises of what not every store can; plain data.
 
     `conditions`: None until a store that must ask its server has asked
-    (`Storage.probe` asks). `etag_kind`: "version" changes with every write,
-    "content" may repeat for equal bytes. `metadata`: user metadata and content
+    (`Storage.probe` asks). `etag_kind`: "version" changes with every write (a
+    move may keep it), "content" may repeat for equal bytes. `metadata`: user metadata and content
     type are kept. `strong_etags`: equal ETags mean equal bytes.
     `durable_puts` is declared; no probe can verify it.
     """

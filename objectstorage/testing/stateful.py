@@ -81,6 +81,7 @@ class StorageMachine(RuleBasedStateMachine, Generic[_Place]):
             self.pool = hostile.independent(self.pool)
         self.held: dict[str, _Held] = {}
         self.etags: dict[str, list[str]] = {}
+        self.versions: dict[tuple[str, str], tuple[bytes, dict[str, str]]] = {}
 
     def key(self, number: int) -> str:
         return self.pool[number % len(self.pool)]
@@ -136,11 +137,22 @@ class StorageMachine(RuleBasedStateMachine, Generic[_Place]):
         empty_is_free = self.rules_of_keys.parent_child == "refused"
         return not empty_is_free and any(k.startswith(key + "/") for k in self.etags)
 
-    def wrote(self, key: str, data: bytes, result: PutResult, metadata: dict[str, str]) -> None:
+    def wrote(
+        self,
+        key: str,
+        data: bytes,
+        result: PutResult,
+        metadata: dict[str, str],
+        *,
+        moved: bool = False,
+    ) -> None:
         assert (result.key, result.size) == (key, len(data))
         seen = self.etags.setdefault(key, [])
         if self.capabilities.etag_kind == "version":
-            assert result.etag not in seen, "an ETag came back"
+            assert moved or result.etag not in seen, "an ETag came back"
+            # what is moved away and back may be the same version
+            known = self.versions.setdefault((key, result.etag), (data, metadata))
+            assert known == (data, metadata), "an ETag came back for another version"
         seen.append(result.etag)
         self.held[key] = _Held(data, result.etag, metadata)
 
@@ -364,7 +376,7 @@ class StorageMachine(RuleBasedStateMachine, Generic[_Place]):
         if src == dst:
             assert result == PutResult(src, len(held.data), held.etag)
             return
-        self.wrote(dst, held.data, result, held.metadata)
+        self.wrote(dst, held.data, result, held.metadata, moved=verb == "move")
         if verb == "move":
             del self.held[src]
 
