@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Tried
+from lean import lean
 from long import much
 
 from objectstorage.local import ops
@@ -31,22 +32,22 @@ OPENERS: dict[str, Open] = {
     "posixflat": lambda root, durable: PosixFlatStorage(root, durable=durable),
 }
 
-every_store = pytest.mark.parametrize("open_store", OPENERS.values(), ids=OPENERS)
-every_scenario = pytest.mark.parametrize(
-    "scenario", SCENARIOS, ids=[scenario.name.replace(" ", "-") for scenario in SCENARIOS]
-)
+every_store = pytest.mark.parametrize("store", OPENERS)
+every_scenario = pytest.mark.parametrize("name", [scenario.name for scenario in SCENARIOS])
 
 
 def named(name: str) -> Scenario:
     return next(scenario for scenario in SCENARIOS if scenario.name == name)
 
 
+def deaths_in(name: str, folder: Path, store: str) -> int:
+    return stop_everywhere(named(name), folder, OPENERS[store])
+
+
 @every_store
 @every_scenario
-def test_dying_at_every_operation(
-    tmp_path: Path, scenario: Scenario, open_store: Open, tried: Tried
-) -> None:
-    deaths = stop_everywhere(scenario, tmp_path, open_store)
+def test_dying_at_every_operation(tmp_path: Path, name: str, store: str, tried: Tried) -> None:
+    deaths = lean(deaths_in, name, tmp_path, store)
     tried("crashes", "deaths at an operation", deaths)
     assert deaths > 10
 
@@ -54,13 +55,14 @@ def test_dying_at_every_operation(
 @every_store
 @every_scenario
 def test_power_lost_after_every_operation(
-    tmp_path: Path, scenario: Scenario, open_store: Open, tried: Tried
+    tmp_path: Path, name: str, store: str, tried: Tried
 ) -> None:
-    recording = record(scenario, tmp_path / "recorded", open_store)
+    scenario = named(name)
+    recording = record(scenario, tmp_path / "recorded", OPENERS[store])
     for atomic in (True, False):
         place = tmp_path / f"atomic-{atomic}"
         states = cut_power_everywhere(
-            recording, scenario, place, open_store, atomic_renames=atomic, limit=much(40, 800)
+            recording, scenario, place, OPENERS[store], atomic_renames=atomic, limit=much(40, 800)
         )
         tried("crashes", "disk states after a power loss", states)
         assert states > 2
@@ -146,16 +148,21 @@ def test_a_publish_in_pieces_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 # -- real deaths ---------------------------------------------------------------
 
 
-@every_store
-def test_killed_writers(tmp_path: Path, open_store: Open, tried: Tried) -> None:
-    seed = random.randrange(1 << 32)
-    print(f"seed {seed}")
+def kills_in(folder: Path, store: str, kills: int, times: int, seed: int) -> int:
+    """How many writes were acknowledged; each time goes on with what the former has left."""
     chance = random.Random(seed)
-    kills, times = 50, much(3, 60)
-    acknowledged = sum(
-        kill_writers(open_store, tmp_path, writers=4, kills=kills, chance=chance)
+    return sum(
+        kill_writers(OPENERS[store], folder, writers=4, kills=kills, chance=chance)
         for _ in range(times)
     )
+
+
+@every_store
+def test_killed_writers(tmp_path: Path, store: str, tried: Tried) -> None:
+    seed = random.randrange(1 << 32)
+    print(f"seed {seed}")
+    kills, times = 50, much(3, 60)
+    acknowledged = lean(kills_in, tmp_path, store, kills, times, seed)
     tried("crashes", "writers killed", kills * times)
     tried("crashes", "acknowledged writes of killed writers", acknowledged)
     assert acknowledged > kills * times

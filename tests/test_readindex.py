@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from conftest import Tried
+from lean import lean
 
 from objectstorage import ErrBadRequest, ErrClosed, ErrTimeout, ErrUnavailable, aio
 from objectstorage.datamanager import Action, DataManager, Delete, Put
@@ -408,10 +409,9 @@ def state_of(path: Path) -> tuple[int, list[tuple[str, str]]] | None:
         )
 
 
-@pytest.mark.faults
-@pytest.mark.parametrize("start", ["no file", "behind", "far behind", "another version"])
-def test_killed_at_every_step(start: str, tmp_path: Path, tried: Tried) -> None:
-    with PosixStorage(tmp_path / "store", durable=False) as store:
+def killed_at_every_step(start: str, folder: Path) -> tuple[int, set[int | None]]:
+    """How many deaths there were, and the sequences that they left."""
+    with PosixStorage(folder / "store", durable=False) as store:
         data = DataManager(store)
         states = {0: []}
 
@@ -420,7 +420,7 @@ def test_killed_at_every_step(start: str, tmp_path: Path, tried: Tried) -> None:
             states[seq] = [(entry.id, entry.data.decode()) for entry in data.list("t")]
 
         write(Put("t", "a", b"1"), Put("t", "b", b"1"))
-        before = tmp_path / "before"
+        before = folder / "before"
         before.mkdir()
         if start != "no file":
             with ReadIndex(data, before / "index.db", TABLES, apply) as index:
@@ -440,7 +440,7 @@ def test_killed_at_every_step(start: str, tmp_path: Path, tried: Tried) -> None:
             ) as i:
                 i.catch_up()
 
-        at = tmp_path / "anew"
+        at = folder / "anew"
         at.mkdir()
         work()
         final = state_of(at / "index.db")
@@ -450,7 +450,7 @@ def test_killed_at_every_step(start: str, tmp_path: Path, tried: Tried) -> None:
         seqs = set()
         while True:
             step += 1
-            at = tmp_path / str(step)
+            at = folder / str(step)
             shutil.copytree(before, at)
             if not dies_at(step, work):
                 break
@@ -461,7 +461,14 @@ def test_killed_at_every_step(start: str, tmp_path: Path, tried: Tried) -> None:
             work()
             assert state_of(at / "index.db") == final
             shutil.rmtree(at)
-        tried("crashes", "deaths of a read index at a step", step - 1)
-        # between the first commit and the last there is only what takes in one by one
-        expected = {"no file": {None, 4}, "behind": {1, 2, 3, 4}}
-        assert seqs == expected.get(start, {1, 4})
+        return step - 1, seqs
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("start", ["no file", "behind", "far behind", "another version"])
+def test_killed_at_every_step(start: str, tmp_path: Path, tried: Tried) -> None:
+    deaths, seqs = lean(killed_at_every_step, start, tmp_path)
+    tried("crashes", "deaths of a read index at a step", deaths)
+    # between the first commit and the last there is only what takes in one by one
+    expected = {"no file": {None, 4}, "behind": {1, 2, 3, 4}}
+    assert seqs == expected.get(start, {1, 4})
