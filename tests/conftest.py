@@ -7,6 +7,7 @@ seconds, and the cases of one server are then spread over the cores.
 
 from __future__ import annotations
 
+import gc
 import signal
 import uuid
 from collections.abc import Callable, Iterator
@@ -128,6 +129,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         by = getattr(cls, "tallied_by", None)
         if by is not None:
             item.user_properties.append(("fsspec", item.callspec.params[by]))  # type: ignore[attr-defined]
+
+
+def pytest_collection_finish() -> None:
+    # What was imported and collected stays: no garbage collection need look at it again.
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
