@@ -244,13 +244,15 @@ def outcome(
     return failed
 
 
-class _Watched:
+class Watched:
     """A file whose reads are reported as progress."""
 
-    def __init__(self, file: BinaryIO, progress: Callable[[int, int | None], None]) -> None:
+    def __init__(
+        self, file: BinaryIO, progress: Callable[[int, int | None], None], total: int
+    ) -> None:
         self._file = file
         self._progress = progress
-        self._total = os.fstat(file.fileno()).st_size
+        self._total = total
 
     def read(self, n: int = -1, /) -> bytes:
         data = self._file.read(n)
@@ -269,7 +271,7 @@ class _Watched:
         return self._file.tell()
 
     def seekable(self) -> bool:
-        return True
+        return self._file.seekable()
 
 
 def upload(
@@ -284,7 +286,9 @@ def upload(
         store.capabilities.key_rules.check(key)
     file = yield lambda: store._aside(open, path, "rb")
     with file:
-        data = file if progress is None else _Watched(file, progress)
+        data = file
+        if progress is not None:
+            data = Watched(file, progress, os.fstat(file.fileno()).st_size)
         return (yield lambda: store.put(key, data, **options))
 
 

@@ -105,7 +105,8 @@ def sync(
     force: delete even though the source is empty, which is `DeletionRefused`
         else; and take a prefix with nothing below it for an empty source.
     checksum: never trust times; compare contents unless ETags are equal.
-    verify: read back what was copied, and compare; `ErrIntegrity`.
+    verify: read back what was copied, and compare; `ErrIntegrity`, after which
+        only `checksum` tells the copy from a good one.
     dry_run: change nothing; report what would be done.
     wanted: which names, relative to the folder or prefix, take part; others are
         neither copied nor deleted.

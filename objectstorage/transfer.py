@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from objectstorage._plans import Watched
 
 if TYPE_CHECKING:
-    from objectstorage.storage import PutResult, Storage
+    from objectstorage.storage import Progress, PutResult, Storage
 
 __all__ = ["copy"]
 
 
 def copy(
-    src_store: Storage, src: str, dst_store: Storage, dst: str, *, create: bool = False
+    src_store: Storage,
+    src: str,
+    dst_store: Storage,
+    dst: str,
+    *,
+    create: bool = False,
+    progress: Progress | None = None,
 ) -> PutResult:
     """Copy one version of an object, its content type and metadata, in bounded memory.
 
     `ErrNotExist` if there is no `src`, `ErrUnsupported` if the target keeps no
-    metadata and the source has some; `create` as `Storage.put`'s.
+    metadata and the source has some; `create` as `Storage.put`'s,
+    `progress` as `Storage.upload`'s.
 
     >>> from objectstorage import open_storage
     >>> a, b = open_storage("memory://"), open_storage("memory://")
@@ -28,7 +37,7 @@ def copy(
         info = reader.info
         return dst_store.put(
             dst,
-            reader,
+            reader if progress is None else cast(BinaryIO, Watched(reader, progress, info.size)),
             size=info.size,
             content_type=info.content_type,
             metadata=info.metadata or None,

@@ -7,8 +7,12 @@ import io
 import itertools
 import json
 import os
+import signal
 import stat
 import sys
+import threading
+import time
+from datetime import UTC, datetime
 from typing import ClassVar, NamedTuple
 
 import pytest
@@ -17,6 +21,8 @@ from objectstorage import errors
 from objectstorage.cli.__main__ import main
 from objectstorage.cli._globs import compile_glob
 from objectstorage.memory import MemoryStorage
+from objectstorage.posix import PosixStorage
+from objectstorage.storage import ObjectInfo, Reader
 from objectstorage.urls import SCHEMES
 
 
@@ -206,6 +212,8 @@ def test_put_names_a_file_name_that_is_no_key(cli, store, tmp_path):
         (["put", "k"], 2, "usage: objectstorage put [OPTION]... SRC... DST"),
         (["put", "--metadata", "x", "{tmp}/a", "k"], 2, "NAME=VALUE"),
         (["put", "--jobs", "0", "{tmp}/a", "k"], 2, "at least 1"),
+        (["put", "{tmp}/a/f", "{tmp}/b/f", "d/"], 2, "named 'f'"),
+        (["put", "-r", "{tmp}/a/d", "{tmp}/b/../d/", "x"], 2, "named 'd'"),
     ],
 )
 def test_put_usage(cli, store, tmp_path, argv, code, word):
@@ -236,8 +244,19 @@ def test_get_leaves_a_device_a_device(cli, store, tmp_path):
     assert stat.S_ISFIFO(pipe.lstat().st_mode)
 
 
+def test_get_leaves_a_link_a_link(cli, store, tmp_path):
+    store.put("k", b"data")
+    (tmp_path / "f").write_bytes(b"old")
+    for name, target in (("link", "f"), ("dangling", "new")):
+        (tmp_path / name).symlink_to(target)
+        assert cli("get", "k", tmp_path / name).code == 0
+        assert (tmp_path / name).is_symlink()
+        assert (tmp_path / target).read_bytes() == b"data"
+
+
 def test_get_a_missing_object_leaves_the_file(cli, tmp_path):
     (tmp_path / "f").write_bytes(b"old")
+    assert fails(cli("get", "nope", f"{tmp_path}/new/folder/"), 3, "'nope'")
     assert fails(cli("get", "nope", tmp_path / "f"), 3, "'nope'")
     assert os.listdir(tmp_path) == ["f"]
     assert (tmp_path / "f").read_bytes() == b"old"
@@ -419,7 +438,7 @@ def test_a_key_can_not_drive_the_terminal(cli, store):
         shown = result.out + result.err
         assert r"\x1b[2J\x07\n\x9b\u202e" in shown
         assert all(c.isprintable() or c == "\n" for c in shown)
-    assert cli("ls", "-0").out == key + "\0"
+    assert cli("ls", "-0").raw == f"{key}\0".encode()
 
 
 def test_stat(cli, store):
@@ -478,6 +497,67 @@ def test_two_names_of_one_store_are_noticed(cli, store):
     assert keys(store) == ["a/b", "k"]
 
 
+@pytest.mark.parametrize("command", ["cp", "mv"])
+def test_a_store_behind_a_symbolic_link_is_noticed(cli, tmp_path, command):
+    (tmp_path / "link").symlink_to("store")
+    with PosixStorage(tmp_path / "store") as store:
+        fill(store, "a/b", "k")
+        alias = f"posix://{tmp_path}/link"
+        assert fails(cli(command, "--store", store.url, "k", f"{alias}/k"), 2, "onto itself")
+        argv = (command, "-r", "--store", store.url, "a", f"{alias}/a/c")
+        assert fails(cli(*argv), 2, "in the other")
+        assert keys(store) == ["a/b", "k"]
+
+
+def test_a_copy_between_stores_is_interrupted(cli, store, monkeypatch):
+    monkeypatch.setitem(SCHEMES, "endless", (__name__, "EndlessStorage"))
+    result = cli("cp", "-r", "endless://x/d", "to")
+    assert (result.code, keys(store), Endless.waited) == (130, [], False)
+
+
+class EndlessStorage(MemoryStorage):
+    """Its object never ends, and its first bytes come with Ctrl-C."""
+
+    @classmethod
+    def from_url(cls, netloc, path, options):
+        return cls()
+
+    def list(self, prefix="", *, start_after=None, ordered=True):
+        Endless.wanted.clear()
+        yield self.info
+        Endless.wanted.set()
+
+    def open(self, key, **options):
+        return Reader(Endless(), self.info)
+
+    info = ObjectInfo("d/k", 1 << 40, datetime(2024, 1, 1, tzinfo=UTC), "etag")
+
+
+class Endless(io.RawIOBase):
+    """Zeros, for longer than it takes to notice."""
+
+    waited: ClassVar[bool] = False
+    wanted: ClassVar[threading.Event] = threading.Event()
+    """The command has started the copy, and asks for what comes next."""
+
+    def __init__(self):
+        self.end = time.monotonic() + 30
+        self.interrupted = False
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        if not self.interrupted:
+            self.interrupted = self.wanted.wait(60)
+            os.kill(os.getpid(), signal.SIGINT)
+        if time.monotonic() > self.end:
+            Endless.waited = True
+            raise OSError(errno.EIO, "nobody ended it")
+        buffer[:1] = b"0"
+        return 1
+
+
 def test_move_between_stores_keeps_what_was_replaced_meanwhile(cli, store, other, monkeypatch):
     monkeypatch.setitem(SCHEMES, "busy", (__name__, "BusyStorage"))
     BusyStorage.source = store
@@ -519,6 +599,17 @@ def test_rm(cli, store):
     assert keys(store) == ["b", "ce"]
     assert cli("rm", "--glob", "c*").code == 0
     assert keys(store) == ["b"]
+
+
+def test_patterns_that_match_nothing(cli, store):
+    fill(store, "a", "b", "c")
+    assert fails_among(cli("cat", "--glob", "x*", "a", "y*"), "'x*'", "'y*'")
+    assert fails_among(cli("rm", "--glob", "x*", "a", "y*"), "'x*'", "'y*'")
+    assert keys(store) == ["b", "c"]
+    assert fails(cli("rm", "--glob", "x*"), 3, "'x*'")
+    assert cli("rm", "--glob", "--missing-ok", "x*").code == 0
+    assert cli("rm", "--glob", "--missing-ok", "x*", "b").code == 0
+    assert keys(store) == ["c"]
 
 
 def test_rm_of_everything_needs_a_word_more(cli, store):
@@ -728,6 +819,11 @@ def test_help_and_version(cli):
         ("?.txt", ["a.txt"], ["/.txt", "ab.txt", "a.txt/", "a0txt"]),
         ("[a]{b}", ["[a]{b}"], ["a", "ab"]),
         ("a*\n", ["ab\n", "a\n\n"], ["ab"]),
+        ("*a?b*/*b", ["axb/b", "aaab.b/xbb", "ab_aXb/b"], ["a/b/b", "aab", "axb/c"]),
+        ("a*a", ["aa", "aba", "aaa"], ["a", "a/a"]),
+        ("**/x*y*", ["xy", "q/xxyy", "p/q/x-y-"], ["q/yx", "xy/q"]),
+        # every way to share the a's among the stars would take forever
+        ("*a" * 20 + "b", ["a" * 20 + "b"], ["a" * 1000]),
     ],
 )
 def test_patterns(pattern, matches, others):

@@ -218,14 +218,16 @@ def test_an_output_that_is_full(env, root):
 
 
 def test_closed_descriptors(env, root):
-    script = f"exec {' '.join(COMMAND)} stat posix://{root}/b"
-    for closed, code, word in (
-        (">&-", 1, b"standard output is closed"),
-        ("2>&-", 0, b""),
-        ("<&-", 0, b""),
+    stat = f"stat posix://{root}/b"
+    for argv, closed, code, word in (
+        (stat, ">&-", 1, b"standard output is closed"),
+        (stat, "2>&-", 0, b""),
+        (stat, "<&-", 0, b""),
+        (f"put - posix://{root}/c", "<&-", 1, b"standard input is closed"),
+        (f"data put --store posix://{root} type id", "<&-", 1, b"standard input is closed"),
     ):
         result = subprocess.run(
-            ["/bin/sh", "-c", f"{script} {closed}"],
+            ["/bin/sh", "-c", f"exec {' '.join(COMMAND)} {argv} {closed}"],
             env=env,
             capture_output=True,
             timeout=60,
@@ -241,6 +243,8 @@ def test_an_output_without_unicode(run, root):
     result = run("ls", f"posix://{root}", env={"PYTHONIOENCODING": "ascii"})
     assert result.returncode == 0
     assert result.stdout == b"a/\nb\n\\xe9\n"
+    result = run("ls", "-0", f"posix://{root}", env={"PYTHONIOENCODING": "ascii"})
+    assert result.stdout == "a/\0b\0é\0".encode()
 
 
 # -- signals ---------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from fleet import Fleet, until
 
 from objectstorage import open_storage
 from objectstorage.cli.__main__ import main
+from objectstorage.cli._services import shown
 from objectstorage.datamanager import DataManager
 from objectstorage.wrappers import PrefixStorage
 
@@ -18,7 +19,8 @@ def test_a_log_is_followed_through_the_death_of_the_service(tmp_path: Path) -> N
     url = f"posix://{tmp_path}/store"
     with Fleet(url, {}, tmp_path) as fleet:
         service, address = fleet.service()
-        executor, name = fleet.executor(address)
+        executor, name = fleet.executor(address.replace("//", "//me:s3cret@"))
+        assert not any("s3cret" in line for line in executor.lines)
         wait = f"while [ ! -e {tmp_path}/go ]; do sleep 0.05; done"
         steps = [{"run": f"echo begin; {wait}; echo end"}, {"run": "echo second"}]
         run = fleet.client(address).runs.start({"tasks": {"t": {"steps": steps}}}).value.id
@@ -89,3 +91,23 @@ def test_without_a_token_it_listens_here_only(
     monkeypatch.delenv("OBJECTSTORAGE_TOKEN", raising=False)
     assert main(["runservice", "--host", host]) == 2
     assert "OBJECTSTORAGE_TOKEN" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("port", ["99999", "-1", "http"])
+def test_a_port_that_is_none_is_a_usage_error(
+    port: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["runservice", "--port", port]) == 2
+    assert "--port" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://me:s3cret@host:8470/runs", "http://host:8470/runs"),
+        ("https://s3cret@host", "https://host"),
+        ("http://[::1]:8470", "http://[::1]:8470"),
+    ],
+)
+def test_an_executor_says_its_service_without_the_password(url: str, expected: str) -> None:
+    assert shown(url) == expected

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import time
 
@@ -11,7 +12,8 @@ import pytest
 from objectstorage import sync as module
 from objectstorage._sync.comparing import Verdict, compare
 from objectstorage._sync.names import Names
-from objectstorage._sync.sides import FolderSide, Item, StoreSide
+from objectstorage._sync.sides import FolderSide, Item, Listeners, StoreSide
+from objectstorage._sync.work import Work
 from objectstorage.errors import (
     ErrBackend,
     ErrBadRequest,
@@ -24,8 +26,9 @@ from objectstorage.errors import (
 )
 from objectstorage.memory import MemoryStorage
 from objectstorage.posix import PosixStorage
+from objectstorage.storage import ObjectInfo
 from objectstorage.sync import DeletionRefused, sync
-from objectstorage.wrappers import ForwardingStorage, ObservedStorage
+from objectstorage.wrappers import ForwardingStorage, ObservedStorage, PrefixStorage
 
 NAMES = ["a", "t-/1", "t/1", "t/2/3", "t0", "space and +", "é", "%2F"]
 
@@ -129,6 +132,33 @@ def test_fetched_files_bear_the_time_of_their_objects(tree, tmp_path):
         (back / "a").write_bytes(b"A")
         assert sync(store, back).copied == 1
         assert contents(back) == contents(tree)
+
+
+def test_what_was_fetched_at_once_is_read_once_more_at_most(memory, tmp_path):
+    opened = []
+    observed = ObservedStorage(memory, lambda event: opened.append(event.operation))
+    memory.put("a", b"1")
+    memory.put("b", b"2")
+    target = tmp_path / "t"
+    sync(observed, target)
+    # the objects were too new for the files to bear their times; once they are older, they do
+    source, copy = StoreSide(memory, ""), FolderSide(str(target), make=False)
+    source.ahead = 4 * 10**9
+    copy.begin()
+    listeners = Listeners(pytest.fail, pytest.fail)
+    pairs = list(zip(source.items(listeners), copy.items(listeners), strict=True))
+    for dry_run in (True, False):
+        work = Work(source, copy, False, False, dry_run, lambda count: None)
+        assert not any(work.known_same(*pair) for pair in pairs)
+        assert not any(work(*pair) for pair in pairs)
+        opened.clear()
+        assert sync(observed, target).same == 2
+        assert (set(opened) == {"clock", "list"}) is not dry_run
+    # what was written since the listing keeps its time
+    os.utime(target / "a", (1, 1))
+    work(*pairs[0])
+    assert os.stat(target / "a").st_mtime == 1
+    copy.close()
 
 
 def test_checksum_sees_what_times_hide(memory, tree):
@@ -354,16 +384,25 @@ def test_a_folder_is_counted_before_a_file_makes_it(memory, tmp_path):
 
 
 def test_one_in_the_other_is_refused(memory, tmp_path):
-    with PosixStorage(tmp_path / "s") as posix:
+    link = tmp_path / "link"
+    link.symlink_to("s")
+    with PosixStorage(tmp_path / "s") as posix, PosixStorage(link) as linked:
         for source, target in (
             ((memory, "a"), (memory, "a/b")),
             ((memory, "a/b"), memory),
             (memory, memory),
             (tmp_path, posix),
             (posix, tmp_path / "s/back"),
+            (linked, (posix, "b")),
+            (memory, PrefixStorage(memory, "b")),
+            (PrefixStorage(memory, "b/"), (memory, "b/c")),
+            (PrefixStorage(ForwardingStorage(posix), "a"), tmp_path / "s/a/b"),
         ):
             with pytest.raises(ErrBadRequest):
                 sync(source, target)
+        apart = PrefixStorage(memory, "a"), PrefixStorage(memory, "b")
+        memory.put("a/k", b"")
+        assert sync(*apart).copied == 1
 
 
 def test_what_is_not_wanted_is_neither_copied_nor_deleted(memory, tree):
@@ -433,6 +472,41 @@ def test_verify(memory, other, tmp_path, changes):
     assert (summary.copied, summary.failed) == (1, 1)
     assert isinstance(changes.errors["ab"], ErrIntegrity)
     assert sync(memory, tmp_path / "t", verify=True).copied == 2
+
+
+class CopyingBadly(MemoryStorage):
+    """Its own copies are wrong, and its ETags those of one part on S3."""
+
+    @property
+    def capabilities(self):
+        return super().capabilities._replace(etag_kind="content")
+
+    def list(self, prefix="", *, start_after=None, ordered=True):
+        for info in super().list(prefix, start_after=start_after):
+            etag = hashlib.md5(self.get(info.key)).hexdigest()
+            yield ObjectInfo(info.key, info.size, info.last_modified, etag)
+
+    def copy(self, src, dst, *, create=False):
+        return super().put(dst, self.get(src)[::-1])
+
+
+def test_verify_within_one_store(changes):
+    with CopyingBadly() as store:
+        for name in ("ab", "cc"):
+            store.put(f"from/{name}", name.encode())
+        summary = sync((store, "from"), (store, "to"), verify=True, report=changes.append)
+        assert (summary.copied, summary.failed) == (1, 1)
+        assert isinstance(changes.errors["ab"], ErrIntegrity)
+
+
+def test_what_a_verification_found_is_copied_again_by_checksum(memory, tmp_path, changes):
+    fill(tmp_path / "tree", "ab")
+    age(tmp_path / "tree", 3600)
+    sync(tmp_path / "tree", Corrupting(memory), verify=True, report=changes.append)
+    assert "run again with checksum" in str(changes.errors["ab"])
+    assert sync(tmp_path / "tree", memory, verify=True).same == 1
+    assert sync(tmp_path / "tree", memory, verify=True, checksum=True).copied == 1
+    assert memory.get("ab") == b"ab"
 
 
 def test_interrupted_and_resumed(memory, tree):

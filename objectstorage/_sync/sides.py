@@ -16,6 +16,7 @@ from objectstorage._folders import UNFINISHED, Folder, walk
 from objectstorage._sync.feed import Feed, Hole
 from objectstorage.errors import ErrBackend, ErrConcurrency, ErrForbidden, StorageError
 from objectstorage.storage import Storage
+from objectstorage.wrappers import ForwardingStorage, PrefixStorage
 
 __all__ = ["FolderSide", "Item", "Listeners", "Opened", "Side", "StoreSide"]
 
@@ -117,11 +118,19 @@ class StoreSide(Side):
     @property
     def location(self) -> tuple[str | None, str]:
         """See `Side.location`."""
-        url, _, query = self.store.url.partition("?")
+        store, prefix = self.store, self.prefix
+        while isinstance(store, ForwardingStorage):
+            if isinstance(store, PrefixStorage):
+                prefix = store._prefix + prefix
+            store = store._store
+        url, _, query = store.url.partition("?")
         if url.endswith("://"):
             # the store has no name by which another one could reach it
-            return str(id(self.store)), self.prefix
-        return dict(parse_qsl(query)).get("endpoint"), f"{unquote(url).rstrip('/')}/{self.prefix}"
+            return str(id(store)), prefix
+        place = unquote(url)
+        if place.startswith("posix://"):
+            place = "posix://" + os.path.realpath(place.removeprefix("posix://"))
+        return dict(parse_qsl(query)).get("endpoint"), f"{place.rstrip('/')}/{prefix}"
 
     def begin(self) -> None:
         """See `Side.begin`."""

@@ -39,9 +39,13 @@ class Work:
         """Copy it unless it is the same; whether it was copied."""
         if b is not None:
             verdict = compare(self.source, a, self.target, b, checksum=self.checksum)
+            # before it is read: a version that replaces it meanwhile has another time then
+            modified = self._time(a)
             if verdict is Verdict.UNSURE and same_contents(
                 self.source, a, self.target, b, check=self.check
             ):
+                if isinstance(self.target, FolderSide) and not self.dry_run:
+                    self._remember(b, modified, self.target)
                 return False
         if a.is_folder and isinstance(self.target, FolderSide):
             return self._make_folder(a, self.target)
@@ -74,6 +78,9 @@ class Work:
             and source.store is target.store
         ):
             source.store.copy(source.prefix + item.name, target.prefix + item.name)
+            copied = item._replace(digest=None)  # what the listing told is of the source
+            if self.verify and not same_contents(source, item, target, copied, check=self.check):
+                raise _unequal()
             self.moved(item.size)
             return
         with source.open(item) as opened:
@@ -91,7 +98,12 @@ class Work:
             self.check()
         self.moved(size)
 
-    def _time(self, opened: Opened) -> int | None:
+    def _remember(self, b: Item, modified: int | None, target: FolderSide) -> None:
+        """Let the file bear the time of what it equals, so that it need not be read again."""
+        if modified is not None and modified != b.modified:
+            target.folder.date(b.name, b.modified, modified)
+
+    def _time(self, opened: Opened | Item) -> int | None:
         """The time the copy bears, once that is past.
 
         Of two versions within one second the later may bear the same time:
@@ -106,4 +118,12 @@ class Work:
             for _ in back.chunks():
                 pass
         if back.digest != digest:
-            raise ErrIntegrity("what was read back is not what was written", operation="sync")
+            raise _unequal()
+
+
+def _unequal() -> ErrIntegrity:
+    return ErrIntegrity(
+        "what was read back is not what was written; run again with checksum, "
+        "as by its time the copy looks the same",
+        operation="sync",
+    )

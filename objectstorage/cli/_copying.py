@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from urllib.parse import parse_qsl, unquote
 
 from objectstorage import transfer
+from objectstorage._sync.sides import StoreSide
 from objectstorage.cli._globs import add_filters, filters
 from objectstorage.cli._jobs import Record, add_jobs, run_jobs, run_one, summary
 from objectstorage.cli._listing import below, totals
 from objectstorage.cli._output import Output, Usage
 from objectstorage.cli._parser import Parser
-from objectstorage.cli._progress import Progress
+from objectstorage.cli._progress import Progress, Transfer
 from objectstorage.cli._session import Place, Session
 from objectstorage.errors import ErrConcurrency, ErrUnsupported
 from objectstorage.storage import PutResult, Storage
@@ -35,8 +35,8 @@ def run(args: Namespace, session: Session, out: Output, *, move: bool) -> None:
 
     def work(keys: tuple[str, str]) -> Record:
         src, dst = keys
-        result = _transfer(source.store, src, target.store, dst, args.create, move)
-        progress.add(result.size)
+        with progress.transfer() as report:
+            result = _transfer(source.store, src, target.store, dst, args.create, move, report)
         return {
             "operation": verb,
             **result._asdict(),
@@ -49,7 +49,7 @@ def run(args: Namespace, session: Session, out: Output, *, move: bool) -> None:
         if not source.key:
             raise Usage("the store itself is copied with -r")
         key = target.target(source.key)
-        if source.store is not target.store and _located(source, source.key) == _located(
+        if source.store is not target.store and _location(source, source.key) == _location(
             target, key
         ):
             # between two stores it would be written over itself, and then deleted
@@ -57,8 +57,8 @@ def run(args: Namespace, session: Session, out: Output, *, move: bool) -> None:
         with Progress(out, verb, count=1) as progress:
             run_one((source.key, key), work, out, progress)
         return
-    server, one = _located(source, source.folder)
-    other_server, other = _located(target, target.folder)
+    server, one = _location(source, source.folder)
+    other_server, other = _location(target, target.folder)
     if server == other_server and (one.startswith(other) or other.startswith(one)):
         # the listing would meet what is being written
         raise Usage(f"{one!r} and {other!r} lie one in the other")
@@ -74,17 +74,25 @@ def run(args: Namespace, session: Session, out: Output, *, move: bool) -> None:
 
 
 def _transfer(
-    source: Storage, src: str, target: Storage, dst: str, create: bool, move: bool
+    source: Storage,
+    src: str,
+    target: Storage,
+    dst: str,
+    create: bool,
+    move: bool,
+    progress: Transfer,
 ) -> PutResult:
     if source is target:
         verb = source.move if move else source.copy
-        return verb(src, dst, create=create)
+        result = verb(src, dst, create=create)
+        progress.more(result.size)
+        return result
     if not move:
-        return transfer.copy(source, src, target, dst, create=create)
+        return transfer.copy(source, src, target, dst, create=create, progress=progress)
     # Read before the copy: what is replaced since is not the version copied,
     # and stays.
     etag = source.stat(src).etag
-    result = transfer.copy(source, src, target, dst, create=create)
+    result = transfer.copy(source, src, target, dst, create=create, progress=progress)
     try:
         source.delete(src, if_match=etag)
     except ErrUnsupported:
@@ -100,8 +108,5 @@ def _transfer(
     return result
 
 
-def _located(place: Place, key: str) -> tuple[str | None, str]:
-    """The server, and the whole path there, of what two stores may both reach."""
-    url, _, query = place.store.url.partition("?")
-    server = dict(parse_qsl(query)).get("endpoint")
-    return server, f"{unquote(url).rstrip('/')}/{key}"
+def _location(place: Place, key: str) -> tuple[str | None, str]:
+    return StoreSide(place.store, key).location

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from argparse import Namespace
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import BinaryIO
 
 from objectstorage._folders import Folder
-from objectstorage.cli._output import Output
+from objectstorage.cli._output import Output, standard_input
 from objectstorage.cli._parser import Parser, sequence
 from objectstorage.cli._session import Session
 from objectstorage.datamanager import Commit, DataManager
@@ -69,7 +68,7 @@ def open_data(args: Namespace, session: Session) -> DataManager:
 
 def opened_input(path: str) -> AbstractContextManager[BinaryIO]:
     """A file, or standard input for `-`, which stays open."""
-    return nullcontext(sys.stdin.buffer) if path == "-" else open(path, "rb")
+    return nullcontext(standard_input()) if path == "-" else open(path, "rb")
 
 
 def write_output(path: str, chunks: Iterable[bytes], out: Output) -> None:

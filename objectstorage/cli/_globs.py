@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
+from objectstorage.cli._output import Output
 from objectstorage.cli._parser import Parser
 from objectstorage.cli._session import Place
 from objectstorage.errors import ErrNotExist
@@ -24,18 +25,33 @@ def compile_glob(pattern: str) -> re.Pattern[str]:
     >>> [bool(glob.fullmatch(key)) for key in ("logs/a.txt", "logs/x/y/b.txt", "logs/[a]")]
     [True, True, False]
     """
-    return re.compile(
-        "".join(_WILD.get(token) or re.escape(token) for token in _TOKENS.findall(pattern)),
-        re.DOTALL,
-    )
+    *segments, last = pattern.split("/")
+    parts = [_segment(segment, "/") for segment in segments]
+    return re.compile("".join(parts) + _segment(last, ""), re.DOTALL)
 
 
-def expand(place: Place) -> Iterator[ObjectInfo]:
+def _segment(text: str, end: str) -> str:
+    if "**" in text:
+        return _fixed(text + end)
+    first, *others = text.split("*")
+    if not others:
+        return _fixed(text + end)
+    # atomic: within a segment the first place for a piece leaves most to the others, so no
+    # name, however long and however repetitive, makes the match try every combination
+    middle = "".join(f"(?>[^/]*?{_fixed(piece)})" for piece in others[:-1])
+    return f"{_fixed(first)}{middle}[^/]*{_fixed(others[-1] + end)}"
+
+
+def _fixed(text: str) -> str:
+    return "".join(_WILD.get(token) or re.escape(token) for token in _TOKENS.findall(text))
+
+
+def expand(place: Place, *, missing_ok: bool = False) -> Iterator[ObjectInfo]:
     """The objects whose key matches the place's; `ErrNotExist` if there are none."""
     pattern = place.key
     glob = compile_glob(pattern)
     prefix = re.split(r"[*?]", pattern, maxsplit=1)[0]
-    found = False
+    found = missing_ok
     for info in place.store.list(prefix):
         if glob.fullmatch(info.key):
             found = True
@@ -44,14 +60,24 @@ def expand(place: Place) -> Iterator[ObjectInfo]:
         raise ErrNotExist("no key matches", key=pattern, operation="glob", storage=place.store.url)
 
 
-def objects(places: Iterable[Place], *, glob: bool) -> Iterator[Place]:
-    """The places themselves, or with `glob` those whose keys match theirs."""
+def objects(
+    places: Sequence[Place], out: Output, *, glob: bool, missing_ok: bool = False
+) -> Iterator[Place]:
+    """The places themselves, or with `glob` those whose keys match theirs.
+
+    Of several patterns one may match nothing while the others go on.
+    """
+    if not glob:
+        yield from places
+        return
     for place in places:
-        if glob:
-            for info in expand(place):
+        try:
+            for info in expand(place, missing_ok=missing_ok):
                 yield Place(place.store, info.key)
-        else:
-            yield place
+        except ErrNotExist as exc:
+            if len(places) == 1:
+                raise
+            out.failed(exc)
 
 
 def add_filters(parser: Parser) -> None:

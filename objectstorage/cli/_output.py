@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, BinaryIO
 
 from objectstorage import errors
 from objectstorage.errors import StorageError
@@ -26,6 +26,7 @@ __all__ = [
     "bytes_text",
     "escape",
     "exit_code",
+    "standard_input",
 ]
 
 SCHEMA = 1
@@ -113,7 +114,11 @@ class Output:
 
     def line(self, text: str, end: str = "\n") -> None:
         """A line of results for people; escaped unless it ends in NUL."""
-        self._print((text if end == "\0" else escape(text)) + end)
+        if end == "\0":
+            # exact, whatever the locale's encoding is
+            self.raw((text + end).encode())
+        else:
+            self._print(escape(text) + end)
 
     def record(self, fields: dict[str, Any]) -> None:
         """A result as JSON, exact."""
@@ -122,7 +127,7 @@ class Output:
     def raw(self, data: bytes | memoryview) -> None:
         """An object's bytes."""
         if sys.stdout is None:
-            raise _closed()
+            raise _closed("output")
         sys.stdout.buffer.write(data)
 
     def flush(self) -> None:
@@ -169,7 +174,7 @@ class Output:
     @staticmethod
     def _print(text: str) -> None:
         if sys.stdout is None:
-            raise _closed()
+            raise _closed("output")
         sys.stdout.write(text)
 
 
@@ -195,6 +200,13 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"no JSON for {type(value).__name__}")
 
 
-def _closed() -> OSError:
+def standard_input() -> BinaryIO:
+    """Its bytes."""
+    if sys.stdin is None:
+        raise _closed("input")
+    return sys.stdin.buffer
+
+
+def _closed(what: str) -> OSError:
     """Python has no stream for a descriptor that was closed before it started."""
-    return OSError(errno.EBADF, "standard output is closed")
+    return OSError(errno.EBADF, f"standard {what} is closed")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from argparse import Namespace
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from objectstorage.cli._output import Usage
 from objectstorage.cli._parser import Parser
@@ -13,7 +14,15 @@ if TYPE_CHECKING:
     from objectstorage.aio.storage import AsyncStorage
     from objectstorage.cli._session import Session
 
-__all__ = ["PORT", "add_service", "headers_of", "need_services", "open_services_store", "token"]
+__all__ = [
+    "PORT",
+    "add_service",
+    "headers_of",
+    "need_services",
+    "open_services_store",
+    "shown",
+    "token",
+]
 
 PORT = 8470
 
@@ -35,6 +44,12 @@ def add_service(parser: Parser) -> None:
         default=os.environ.get("OBJECTSTORAGE_RUNSERVICE", f"http://127.0.0.1:{PORT}"),
         help=f"the run service's; or OBJECTSTORAGE_RUNSERVICE (http://127.0.0.1:{PORT})",
     )
+
+
+def shown(url: str) -> str:
+    """The URL without what may be a password in it."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def token() -> str | None:

@@ -47,7 +47,7 @@ def run(args: Namespace, session: Session, out: Output) -> None:
             start, end = args.range
             _cat_range(place, start, end, out)
 
-    in_turn(objects(places, glob=args.glob), work, out, several=args.glob or len(places) > 1)
+    in_turn(objects(places, out, glob=args.glob), work, out, several=args.glob or len(places) > 1)
 
 
 def _cat_range(place: Place, start: int, end: int | None, out: Output) -> None:

@@ -54,7 +54,7 @@ def _get_one(place: Place, target: str, out: Output) -> None:
         for chunk in place.store.stream(place.key):
             out.raw(chunk)
         return
-    path = _local_path(place.key, target)
+    path = _local_path(place, target)
 
     def work(key: str) -> Record:
         if os.path.exists(path) and not os.path.isfile(path):
@@ -63,20 +63,24 @@ def _get_one(place: Place, target: str, out: Output) -> None:
                 shutil.copyfileobj(reader, file, _CHUNK)
                 return _record(reader.info, place)
         with progress.transfer() as transfer:
-            return _record(place.store.download(key, path, progress=transfer), place)
+            # a link stays one, such as /dev/stdout: what it points to is written
+            real = os.path.realpath(path)
+            return _record(place.store.download(key, real, progress=transfer), place)
 
     with Progress(out, "get", count=1) as progress:
         run_one(place.key, work, out, progress)
 
 
-def _local_path(key: str, target: str) -> str:
+def _local_path(place: Place, target: str) -> str:
     """The file to write: below a folder it has the key's last segment as its name."""
+    key = place.key
     if not (target.endswith("/") or os.path.isdir(target)):
         return target
     name = key.rpartition("/")[2]
     if name in ("", ".", ".."):
         raise Refused(f"{key!r} ends in no file name; give one instead of {target!r}")
     if not os.path.isdir(target):
+        place.store.stat(key)  # what isn't there leaves no folder behind
         os.makedirs(target)
     return os.path.join(target, name)
 

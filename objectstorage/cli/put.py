@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import stat
-import sys
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -17,7 +16,7 @@ from typing import Any, NamedTuple
 from objectstorage._folders import walk
 from objectstorage.cli._globs import add_filters, filters
 from objectstorage.cli._jobs import Record, add_jobs, run_jobs, run_one, summary
-from objectstorage.cli._output import Output, Usage
+from objectstorage.cli._output import Output, Usage, standard_input
 from objectstorage.cli._parser import Parser, name_value
 from objectstorage.cli._progress import Progress
 from objectstorage.cli._session import Place, Session, is_address
@@ -72,13 +71,18 @@ def run(args: Namespace, session: Session, out: Output) -> None:
     into_folder = not place.key or place.key.endswith("/")
     if len(sources) > 1 and not (args.recursive or into_folder):
         raise Usage(f"{target!r} is to hold several files: end it in '/'")
+    names: set[str] = set()
+    for name in (os.path.basename(os.path.abspath(source)) for source in sources):
+        if name in names:
+            raise Usage(f"two sources are named {name!r}: one would replace the other")
+        names.add(name)
     options = _options(args)
 
     def work(item: _Item) -> Record:
         if item.path == "-":
             # raw: a signal is noticed between two reads, not when a buffer is full
-            stdin = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
-            result = place.store.put(item.key, stdin, **options)
+            stdin = standard_input()
+            result = place.store.put(item.key, getattr(stdin, "raw", stdin), **options)
         else:
             with progress.transfer() as transfer:
                 # what is no regular file can't tell how far it is

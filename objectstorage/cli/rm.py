@@ -57,7 +57,8 @@ def run(args: Namespace, session: Session, out: Output) -> None:
         in_turn(places, folder, out, several=len(places) > 1)
     else:
         several = args.glob or len(places) > 1
-        in_turn(objects(places, glob=args.glob), single, out, several=several)
+        found = objects(places, out, glob=args.glob, missing_ok=args.missing_ok)
+        in_turn(found, single, out, several=several)
 
 
 def _delete_folder(place: Place, args: Namespace, out: Output) -> None:

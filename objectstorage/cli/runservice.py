@@ -17,12 +17,12 @@ import os
 import signal
 import socket
 import tempfile
-from argparse import Namespace
+from argparse import ArgumentTypeError, Namespace
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
 
 from objectstorage.cli._output import EXIT_FAILED, Output, Usage
-from objectstorage.cli._parser import Parser, positive
+from objectstorage.cli._parser import Parser, positive, sequence
 from objectstorage.cli._services import PORT, need_services, open_services_store, token
 from objectstorage.cli._session import Session
 
@@ -32,7 +32,7 @@ def configure(parser: Parser) -> None:
     parser.operands()
     parser.add_argument("--host", default="127.0.0.1", help="to listen at (127.0.0.1)")
     parser.add_argument(
-        "--port", type=int, default=PORT, metavar="N", help=f"{PORT}; 0 takes a free one"
+        "--port", type=_port, default=PORT, metavar="N", help=f"{PORT}; 0 takes a free one"
     )
     parser.add_argument(
         "--index", metavar="FILE", help="keeps the read index; without it, it is made anew"
@@ -44,6 +44,13 @@ def configure(parser: Parser) -> None:
         metavar="SECONDS",
         help="an executor not heard of for so long loses its tasks to others (30)",
     )
+
+
+def _port(text: str) -> int:
+    number = sequence(text)
+    if number > 65535:
+        raise ArgumentTypeError("it is at most 65535")
+    return number
 
 
 def run(args: Namespace, session: Session, out: Output) -> None:

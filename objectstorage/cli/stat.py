@@ -35,7 +35,7 @@ def run(args: Namespace, session: Session, out: Output) -> None:
         for line in _lines(info, place):
             out.line(line)
 
-    in_turn(objects(places, glob=args.glob), work, out, several=args.glob or len(places) > 1)
+    in_turn(objects(places, out, glob=args.glob), work, out, several=args.glob or len(places) > 1)
 
 
 def _record(info: ObjectInfo, place: Place) -> dict[str, object]:

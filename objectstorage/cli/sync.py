@@ -36,7 +36,11 @@ def configure(parser: Parser) -> None:
     parser.add_argument(
         "--checksum", action="store_true", help="compare contents, whatever the times are"
     )
-    parser.add_argument("--verify", action="store_true", help="read back what was copied")
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="read back what was copied; if that fails, run again with --checksum",
+    )
     add_jobs(parser)
     add_filters(parser)
 
