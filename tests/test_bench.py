@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import json
 import math
 import os
 import random
 import signal
 import threading
+import time
 from array import array
 from dataclasses import replace
+from time import perf_counter
 
 import pytest
 
@@ -294,6 +298,61 @@ class TestRun:
         assert result.errors == {"ErrUnavailable": 20}
         assert result.operations == 40
 
+    def test_what_fails_takes_its_time_too(self):
+        store = open_storage("memory://")
+        times = []
+
+        def get(key):
+            times.append(perf_counter())
+            if len(times) > 5:
+                time.sleep(0.001)
+                raise ErrUnavailable("injected")
+            return store.get(key)
+
+        target = replace(storage_target(store), get=get)
+        (result,) = run([target], small(workloads=("get",))).results
+        assert (result.operations, result.errors) == (5, {"ErrUnavailable": 55})
+        assert result.seconds > times[-1] - times[0]
+
+    def test_a_rate_that_is_not_kept_to_ends_in_time(self):
+        record, pace = Record(), Pace(1, seconds=0.02, count=None, rate=1e5)
+        operation = Operation("x", time.sleep, (0.001,), lambda _: Moved())
+        drive_threads(lambda _: itertools.repeat(operation), pace, [record])
+        # 2,000 are due until the end, and each takes a millisecond
+        assert 0 < len(record.ends) < 100
+
+    def test_a_stream_comes_in_bytes_that_are_cut_once(self):
+        store, pieces = open_storage("memory://"), []
+
+        def put_stream(key, chunks, size):
+            pieces.append(list(chunks))
+            assert sum(map(len, pieces[-1])) == size
+
+        target = replace(storage_target(store), put_stream=put_stream)
+        config = small(workloads=("multipart-put",), sizes=(1_500_000,), count=20)
+        (result,) = run([target], config).results
+        assert result.errors == {}
+        assert {type(piece) for chunks in pieces for piece in chunks} == {bytes}
+        first, *others = (list(map(id, chunks)) for chunks in pieces)
+        assert first in others
+
+    def test_an_empty_body_has_no_first_byte(self):
+        config = small(workloads=("multipart-get",), sizes=(0,))
+        (result,) = run([storage_target(open_storage("memory://"))], config).results
+        assert (result.operations, result.first_byte) == (60, {})
+
+    @pytest.mark.parametrize(
+        ("durable", "asked", "syncs"),
+        [("yes", None, True), ("no", None, False), ("no", True, True)],
+    )
+    def test_what_lies_beneath_is_as_durable(self, tmp_path, monkeypatch, durable, asked, syncs):
+        store = open_storage(f"posix:{tmp_path}?durable={durable}")
+        target = layer_target(store, "raw", durable=asked)
+        synced, fsync = [], os.fsync
+        monkeypatch.setattr(os, "fsync", lambda fd: synced.append(fsync(fd)))
+        target.timed.put("k", b"")
+        assert bool(synced) is syncs
+
     def test_wrong_answers_are_errors(self):
         target = storage_target(open_storage("memory://"))
         short = Target(
@@ -371,6 +430,17 @@ class TestManners:
         assert len(report.results) == 1
         assert keys(store) == []
 
+    def test_an_interrupt_of_the_first_write_leaves_nothing_behind(self):
+        store = open_storage("memory://")
+
+        def put(key, data):
+            store.put(key, data)
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            run([replace(storage_target(store), put=put)], small())
+        assert keys(store) == []
+
     def test_an_unreachable_store_is_an_error_before_anything_is_written(self):
         wrote = []
 
@@ -415,14 +485,27 @@ class TestTasks:
         driver.close()
 
     def test_operations_that_fail_are_counted_by_kind(self):
+        times = []
+
         async def fail():
+            times.append(perf_counter())
             raise ErrUnavailable("injected")
 
         driver, record = TaskDriver(), Record()
         operations = [Operation("x", fail, (), lambda _: Moved())] * 5
-        driver(lambda _: iter(operations), Pace(1, seconds=None, count=None, rate=None), [record])
+        pace = Pace(1, seconds=None, count=None, rate=None)
+        driver(lambda _: iter(operations), pace, [record])
         assert record.errors == {"ErrUnavailable": 5}
         assert not record.ends
+        assert pace.start + record.last >= times[-1]
+        driver.close()
+
+    def test_a_rate_that_is_not_kept_to_ends_in_time(self):
+        driver, record = TaskDriver(), Record()
+        pace = Pace(1, seconds=0.02, count=None, rate=1e5)
+        operation = Operation("x", asyncio.sleep, (0.001,), lambda _: Moved())
+        driver(lambda _: itertools.repeat(operation), pace, [record])
+        assert 0 < len(record.ends) < 100
         driver.close()
 
     def test_a_rate_is_kept_to_and_latency_counts_from_when_it_was_due(self):
@@ -602,6 +685,33 @@ class TestLines:
     def test_anything_else_is_refused(self, lines):
         with pytest.raises(ErrBadRequest):
             load(lines)
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {"items": 0},
+            {"size": "x"},
+            {"size": True},
+            {"operations": 1.5},
+            {"seconds": -1.0},
+            {"cpu_seconds": math.nan},
+            {"latency": {"all": {"p50": None}}},
+            {"latency": []},
+            {"per_second": ["1"]},
+            {"errors": {"ErrTimeout": "2"}},
+            {"skipped": 1},
+        ],
+    )
+    def test_what_no_run_writes_is_refused(self, wrong):
+        header, line = made([1.0]).lines()
+        assert load([header, line]).results
+        with pytest.raises(ErrBadRequest, match="line 2"):
+            load([header, json.dumps(json.loads(line) | wrong)])
+
+    @pytest.mark.parametrize("wrong", [{"stores": ["a"]}, {"stores": {"a": 1}}, {"config": None}])
+    def test_a_header_that_no_run_writes_is_refused(self, wrong):
+        with pytest.raises(ErrBadRequest, match="line 1"):
+            load([json.dumps(json.loads(made([1.0]).header()) | wrong)])
 
     def test_two_runs_in_one_file_are_refused(self):
         header = made([1.0]).header()

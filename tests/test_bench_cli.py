@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from objectstorage import ErrUnavailable, open_storage
+from objectstorage import ErrBackend, ErrUnavailable, open_storage
 from objectstorage.cli.__main__ import main
 from objectstorage.memory import MemoryStorage
 from objectstorage.urls import SCHEMES
@@ -41,6 +41,13 @@ class InterruptedStorage(MemoryStorage):
         return super().put(key, data, **options)
 
 
+class BrokenStorage(MemoryStorage):
+    """Tells of objects, and gives none."""
+
+    def fetch(self, key, **options):
+        raise ErrBackend("broken", operation="fetch", storage="broken://")
+
+
 class AwayStorage(MemoryStorage):
     """Nobody answers."""
 
@@ -50,7 +57,7 @@ class AwayStorage(MemoryStorage):
 
 @pytest.fixture(autouse=True)
 def schemes(monkeypatch):
-    for cls in (SlowStorage, InterruptedStorage, AwayStorage):
+    for cls in (SlowStorage, InterruptedStorage, BrokenStorage, AwayStorage):
         scheme = cls.__name__.removesuffix("Storage").lower()
         monkeypatch.setitem(SCHEMES, scheme, (__name__, cls.__name__))
     monkeypatch.setattr(InterruptedStorage, "puts", 0)
@@ -220,6 +227,26 @@ class TestCompare:
         assert len(re.findall(r"(?m)^(get|list) .* same$", out)) == 2
         assert "A&#x27;s" in page.read_text()
         assert main(["compare", saved, saved, "--fail-on", "same"]) == 8
+
+    def test_what_only_fails_on_one_side_is_a_regression_there(self, tmp_path):
+        options = ["--workloads", "get,stat", *QUICK, "--repeats", "1"]
+        good, bad = str(tmp_path / "good"), str(tmp_path / "bad")
+        assert bench("memory://", *options, "--save", good) == 0
+        assert bench("broken://", *options, "--save", bad) == 1
+        gate = ["--fail-on", "slower"]
+        assert main(["compare", good, bad, *gate]) == 8
+        assert main(["compare", good, bad]) == 0
+        assert main(["compare", bad, good, *gate]) == 0
+        assert main(["compare", bad, bad, *gate]) == 0
+
+    def test_the_page_is_of_the_layers_that_were_compared(self, tmp_path, capsys):
+        saved, page = str(tmp_path / "r.jsonl"), tmp_path / "c.html"
+        options = ["--workloads", "stat", "--layers", "sync,async", *QUICK, "--repeats", "1"]
+        assert bench("memory://", *options, "--save", saved) == 0
+        assert main(["compare", saved, saved, "--layer", "async", "--html", str(page)]) == 0
+        differing = page.read_text().partition("B against A")[2].partition("B's speed")[0]
+        assert "memory://" in differing
+        assert "async" not in differing
 
     def test_json_tells_differences_first(self, tmp_path, capsys):
         paths = [str(tmp_path / name) for name in ("a", "b")]

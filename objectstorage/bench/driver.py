@@ -30,13 +30,16 @@ class Record:
         self.bytes = 0
         self.items = 0
         self.exhausted = False
+        self.last = 0.0
+        """When the last operation ended, whether or not it failed."""
 
     def add(self, kind: str, moved: Moved, began: float, ended: float, start: float) -> None:
         """An operation of a round that started at `start`."""
         if kind not in self.latencies:
             self.latencies[kind] = array("d")
         self.latencies[kind].append(ended - began)
-        self.ends.append(ended - start)
+        self.last = ended - start
+        self.ends.append(self.last)
         self.bytes += moved.bytes
         self.items += moved.items
         if moved.first_byte is not None:
@@ -154,7 +157,8 @@ def _work(operations: Iterator[Operation], pace: Pace, worker: int, record: Reco
             began = due
         else:
             began = clock()
-        if began >= end or stop.is_set():
+        # behind its rate, a round does not go on after its end until it has caught up
+        if began >= end or (paced and clock() >= end) or stop.is_set():
             return
         try:
             result = call(*args)
@@ -162,6 +166,7 @@ def _work(operations: Iterator[Operation], pace: Pace, worker: int, record: Reco
             moved = check(result)
         except Exception as exc:
             record.errors[type(exc).__name__] += 1
+            record.last = clock() - start
             continue
         record.add(kind, moved, began, ended, start)
     record.exhausted = True

@@ -61,12 +61,17 @@ def render(
     other: Report | None = None,
     compared: Sequence[Comparison] = (),
     metric: str = "throughput",
+    layers: tuple[str, str] | None = None,
 ) -> str:
-    """The page of one report, or of two and how their cells compare."""
+    """The page of one report, or of two and how their cells compare.
+
+    layers: what was compared, A's and B's; the first one of A and the last of B if None.
+    """
     reports = [report] if other is None or other is report else [report, other]
     body = [f"<h1>Benchmark of {escape(_names(reports))}</h1>"]
     if other is not None:
-        body += _compared(report, other, compared, metric)
+        sides = layers or (report.layers[0], other.layers[-1])
+        body += _compared(Side(report, sides[0]), Side(other, sides[1]), compared, metric)
     elif len(report.layers) > 1:
         body += _overhead(report)
     for n, each in enumerate(reports):
@@ -84,8 +89,8 @@ def _names(reports: Sequence[Report]) -> str:
     return " and ".join(dict.fromkeys(url for each in reports for url in each.stores.values()))
 
 
-def _compared(a: Report, b: Report, compared: Sequence[Comparison], metric: str) -> Iterator[str]:
-    sides = (Side(a, a.layers[0]), Side(b, b.layers[-1]))
+def _compared(a: Side, b: Side, compared: Sequence[Comparison], metric: str) -> Iterator[str]:
+    sides = (a, b)
     yield "<h2>B against A</h2>"
     for side, name in zip(sides, "AB", strict=True):
         yield f"<p><b>{name}</b> is {escape(side.report.stores[side.layer])}</p>"

@@ -39,7 +39,9 @@ def raw_target(store: Storage, *, durable: bool | None = None) -> Target:
 
     if isinstance(store, PosixStorage):
         return directory_target(
-            unquote(store.url.removeprefix("posix://")), url=store.url, durable=durable is not False
+            unquote(store.url.removeprefix("posix://")),
+            url=store.url,
+            durable=store.capabilities.durable_puts if durable is None else durable,
         )
     if store.url.startswith("s3:"):
         from objectstorage.s3 import S3Storage

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Any, get_args, get_origin, get_type_hints
 
 from objectstorage.bench.config import Cell
 from objectstorage.bench.stats import median
@@ -69,7 +69,7 @@ class Result:
             return self.cpu_seconds / self.items or None
         if name == "memory":
             return self.peak_memory or None
-        return self.latency.get("all", {}).get(name)
+        return self.latency.get("all", {}).get(name) or None
 
 
 def every(results: Sequence[Result], metric: str) -> list[float]:
@@ -165,7 +165,6 @@ def _line(record: dict[str, Any]) -> str:
 def load(lines: Iterable[str]) -> Report:
     """A run from its lines; `ErrBadRequest` for anything else."""
     report: Report | None = None
-    known = {f.name for f in fields(Result)}
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -178,13 +177,12 @@ def load(lines: Iterable[str]) -> Report:
             if record["type"] == "run":
                 if report is not None:
                     raise ErrBadRequest(f"line {number} begins a second run")
-                report = Report(
-                    record["run"], record["config"], record["environment"], record["stores"]
-                )
+                report = Report(**_checked(record, Report))
             elif record["type"] == "result" and report is not None:
-                report.results.append(
-                    Result(**{name: value for name, value in record.items() if name in known})
-                )
+                result = Result(**_checked(record, Result))
+                if result.operations and not result.items:
+                    raise ValueError("operations that did nothing")
+                report.results.append(result)
             else:
                 raise ErrBadRequest(f"line {number} is no part of a benchmark's results")
         except (ValueError, KeyError, TypeError, AttributeError) as exc:
@@ -194,3 +192,26 @@ def load(lines: Iterable[str]) -> Report:
     if report is None:
         raise ErrBadRequest("there are no benchmark results in it")
     return report
+
+
+def _checked(record: dict[str, Any], cls: type) -> dict[str, Any]:
+    """What the record has of the class's fields; `TypeError` if one is of another type."""
+    found = {name: kind for name, kind in get_type_hints(cls).items() if name in record}
+    for name, kind in found.items():
+        if not _fits(record[name], kind):
+            raise TypeError(name)
+    return {name: record[name] for name in found}
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin is dict:
+        return isinstance(value, dict) and all(_fits(item, inner[1]) for item in value.values())
+    if origin is list:
+        return isinstance(value, list) and all(_fits(item, inner[0]) for item in value)
+    if inner:
+        return any(_fits(value, one) for one in inner)
+    if kind in (int, float):
+        # no number of a run is negative, infinite or none
+        return type(value) in (int, kind) and 0 <= value < float("inf")
+    return kind is Any or isinstance(value, kind)

@@ -179,10 +179,10 @@ def _rounds(
         (job.target.driver or driver)(job.operations, pace, records)
         cpu = process_time() - pace.cpu
         peak = peak_memory() - resident - sum(record.memory for record in records)
-        ends = [record.ends[-1] for record in records if record.ends]
         # a round ends with its last operation, not with the join behind it
-        tally.add(records, max(ends, default=0.0), cpu, max(peak, 0) if known else None)
-        if tally.attempts == before or not ends:
+        ended = max(record.last for record in records)
+        tally.add(records, ended, cpu, max(peak, 0) if known else None)
+        if tally.attempts == before or not any(record.ends for record in records):
             break  # nothing, or nothing but errors: another round would bring no more
         if count is None and perf_counter() - begun > _PATIENCE * seconds:
             break  # what has to be set up takes far longer than what is measured

@@ -59,7 +59,7 @@ async def _work(operations: Iterator[Operation], pace: Pace, worker: int, record
     start, end, paced = pace.start, pace.end, pace.rate is not None
     for n, (kind, call, args, check) in enumerate(islice(operations, pace.limit(worker))):
         began = pace.due(worker, n) if paced else clock()
-        if began >= end:
+        if began >= end or (paced and clock() >= end):
             return
         if paced and began > clock():
             await asyncio.sleep(began - clock())
@@ -69,6 +69,7 @@ async def _work(operations: Iterator[Operation], pace: Pace, worker: int, record
             moved = check(result)
         except Exception as exc:
             record.errors[type(exc).__name__] += 1
+            record.last = clock() - start
             continue
         record.add(kind, moved, began, ended, start)
     record.exhausted = True

@@ -65,19 +65,22 @@ class Site:
         return f"{self.workspace.prefix}{self.name}/"
 
 
+def _random(size: int, seed: int) -> Iterator[list[bytes]]:
+    """Random payloads to take turns with, in chunks: no store can compress or share them."""
+    rng = random.Random(seed)
+    for _ in range(max(1, min(16, _PAYLOAD_POOL // max(size, 1)))):
+        yield [rng.randbytes(min(_MIB, size - at)) for at in range(0, size, _MIB)]
+
+
+# The layers of a cell share them, so that large ones are in memory once.
 @lru_cache(maxsize=8)
 def _payloads(size: int, seed: int) -> list[bytes]:
-    """Random payloads to take turns with: no store can compress or share them.
+    return [b"".join(chunks) for chunks in _random(size, seed)]
 
-    The layers of a cell share them, so that large ones are in memory once.
-    """
-    rng = random.Random(seed)
 
-    def payload() -> bytes:
-        steps = range(0, size, _MIB)
-        return b"".join(rng.randbytes(min(_MIB, size - at)) for at in steps)
-
-    return [payload() for _ in range(max(1, min(16, _PAYLOAD_POOL // max(size, 1))))]
+@lru_cache(maxsize=8)
+def _chunked(size: int, seed: int) -> list[list[bytes]]:
+    return list(_random(size, seed))
 
 
 class Workload(ABC):
@@ -101,7 +104,11 @@ class Workload(ABC):
         for verb in self.needs:
             if getattr(self.timed, verb) is None:
                 raise ErrUnsupported(f"{self.target.layer} has no {verb}")
-        self.payloads = _payloads(site.size, site.seed)
+        self.load()
+
+    def load(self) -> None:
+        """Have ready what is written, whole."""
+        self.payloads = _payloads(self.site.size, self.site.seed)
 
     def prepare(self) -> None:
         """Write what the operations will need; here nothing."""
@@ -380,24 +387,26 @@ class Mixed(Workload):
                 yield Operation("delete", self.timed.delete, (dead[-1],), _always(touched))
 
 
-def _chunks(payload: bytes) -> Iterator[memoryview]:
-    view = memoryview(payload)
-    for start in range(0, len(view), _MIB):
-        yield view[start : start + _MIB]
+class Streamed(Workload):
+    """Payloads in chunks of 1 MiB, as bytes: some clients take no views, and would copy them."""
+
+    default_size = 64 * _MIB
+
+    def load(self) -> None:
+        self.chunked = _chunked(self.site.size, self.site.seed)
 
 
-class MultipartPut(Workload):
-    """A stream of known size, in chunks of 1 MiB."""
+class MultipartPut(Streamed):
+    """A stream of known size."""
 
     name = "multipart-put"
     needs = ("put_stream",)
-    default_size = 64 * _MIB
 
     def operations(self, worker: int) -> Iterator[Operation]:
         call, size, check = self.need("put_stream"), self.site.size, _always(Moved(self.site.size))
         key = self.site.key(f"{worker}")
-        for payload in cycle(self.payloads):
-            yield Operation("multipart-put", call, (key, _chunks(payload), size), check)
+        for chunks in cycle(self.chunked):
+            yield Operation("multipart-put", call, (key, iter(chunks), size), check)
 
 
 def _drain(call: Callable[[str], Iterable[Any]], key: str) -> tuple[int, float]:
@@ -419,18 +428,17 @@ async def _drain_async(call: Callable[[str], AsyncIterable[Any]], key: str) -> t
     return size, first
 
 
-class MultipartGet(Workload):
+class MultipartGet(Streamed):
     """A stream read to its end; the time to the first byte is kept apart."""
 
     name = "multipart-get"
     needs = ("get_stream",)
-    default_size = 64 * _MIB
 
     def prepare(self) -> None:
         self.keys = []
         for n in range(min(self.site.objects, self.site.concurrency)):
-            key, payload = self.site.key(f"{n:06}"), self.payloads[n % len(self.payloads)]
-            self.untimed("put_stream")(key, _chunks(payload), self.site.size)
+            key, chunks = self.site.key(f"{n:06}"), self.chunked[n % len(self.chunked)]
+            self.untimed("put_stream")(key, iter(chunks), self.site.size)
             self.keys.append(key)
 
     def operations(self, worker: int) -> Iterator[Operation]:
@@ -439,7 +447,7 @@ class MultipartGet(Workload):
         def check(result: tuple[int, float]) -> Moved:
             if result[0] != size:
                 raise ErrIntegrity(f"{size} bytes were asked for, {result[0]} came")
-            return Moved(size, first_byte=result[1])
+            return Moved(size, first_byte=result[1] or None)  # an empty one has none
 
         drain = _drain_async if self.awaited else _drain
         for key in cycle(self.keys[worker % len(self.keys) :] or self.keys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -40,7 +41,14 @@ class Workspace:
             raise ErrConflict(
                 "the benchmark's prefix is in use", key=self.prefix, storage=self.target.url
             )
-        self.target.put(self.key("claimed"), b"")
+        key = self.key("claimed")
+        try:
+            self.target.put(key, b"")
+        except BaseException:
+            # interrupted, or without a reply: it may be there
+            with contextlib.suppress(Exception):
+                self.delete([key])
+            raise
 
     def key(self, name: str) -> str:
         """The key of that name, recorded as written: call it before the write."""

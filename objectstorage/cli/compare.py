@@ -57,7 +57,8 @@ def configure(parser: Parser) -> None:
         metavar="VERDICTS",
         type=_verdicts,
         default=(),
-        help=f"exit with 8 if any cell is one of these, of {', '.join(VERDICTS)}",
+        help="exit with 8 if any cell is one of these, or only fails in B, of "
+        f"{', '.join(VERDICTS)}",
     )
     add_run_options(parser)
 
@@ -73,10 +74,25 @@ def run(args: Namespace, session: Session, out: Output) -> int | None:
         a, b = (_loaded(path, args.layer) for path in args.operands)
     compared, alone = compare(a, b, metric=args.metric, tolerance=args.tolerance)
     _print(args.metric, differences(a, b), compared, alone, out)
-    write_html(args.html, lambda: render(a.report, b.report, compared, args.metric))
+    write_html(
+        args.html,
+        lambda: render(a.report, b.report, compared, args.metric, (a.layer, b.layer)),
+    )
     if not compared:
         raise Usage("the two sides have no cell in common")
-    return EXIT_REGRESSION if any(c.verdict in args.fail_on for c in compared) else None
+    failed = any(cell in _failing(b) and cell not in _failing(a) for cell in alone)
+    if args.fail_on and (failed or any(c.verdict in args.fail_on for c in compared)):
+        return EXIT_REGRESSION
+    return None
+
+
+def _failing(side: Side) -> set[Cell]:
+    """The cells of which a repeat had failures and no success: they have no speed."""
+    return {
+        cell
+        for (layer, cell), results in side.report.cells().items()
+        if layer == side.layer and any(r.errors and not r.operations for r in results)
+    }
 
 
 def _measured(args: Namespace, session: Session, out: Output) -> tuple[Side, Side]:
