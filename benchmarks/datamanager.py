@@ -28,7 +28,7 @@ from objectstorage.datamanager import DataManager, Put
 from objectstorage.datamanager.db import Database, Transaction
 from objectstorage.testing.servers import external, seaweedfs
 
-_VALUE = os.urandom(1000)
+_VALUE = os.urandom(1024)
 _WRITERS = 8
 _barrier: Any  # where the writers of one measurement begin together
 
@@ -188,11 +188,12 @@ def big(place: Place, entries: int) -> Big:
     found = sum(1 for _ in place.data().list("entry"))
     scan = perf_counter() - begun
     assert found == entries, f"{found} of {entries} entries"
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     names = [f"{name * 7919 % entries:08}" for name in range(50)]
     cold = statistics.median(_time(partial(_read_first, place, name)) for name in names)
     warm = statistics.median(_time(partial(data.read, "entry", name)) for name in names)
-    return Big(load, checkpoint, again, scan, cold, warm, _index(place), memory)
+    fill = _index(place)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return Big(load, checkpoint, again, scan, cold, warm, fill, memory)
 
 
 def _read_first(place: Place, name: str) -> None:

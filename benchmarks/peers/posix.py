@@ -70,7 +70,7 @@ def obstore_target(store: Any, url: str) -> Target:
         list=find,
         delete=delete,
         copy=lambda src, dst: obstore.copy(store, src, dst),
-        put_stream=lambda key, chunks, size: obstore.put(store, key, map(bytes, chunks)),
+        put_stream=lambda key, chunks, size: obstore.put(store, key, chunks),
         get_stream=get_stream,
     )
 
@@ -89,7 +89,7 @@ def opendal_target(operator: Any, url: str) -> Target:
     def put_stream(key: str, chunks: Iterable[bytes], size: int) -> None:
         with operator.open(key, "wb") as file:
             for chunk in chunks:
-                file.write(bytes(chunk))
+                file.write(chunk)
 
     def get_stream(key: str) -> Iterator[bytes]:
         with operator.open(key, "rb") as file:
