@@ -119,10 +119,13 @@ def sync(
         items that will be at most; for this everything is listed twice.
 
     One item's failure (a name that would lead out of the target is
-    `ErrPermission`) is reported, and the others go on. Raised are the errors of
-    the listings, and the first one if the store can't be used at all;
-    `ErrNotExist` (or the builtin) for a missing source, `ErrBadRequest` for a
-    source and a target of which one lies in the other.
+    `ErrPermission`) is reported, and the others go on. Where a file took the
+    place of a folder, or a folder that of a file, the copy fails and so nothing
+    is deleted, until what is in the way is: by hand, or by a call whose
+    `wanted` leaves that copy out. Raised are the errors of the listings, and the
+    first one if the store can't be used at all; `ErrNotExist` (or the builtin)
+    for a missing source, `ErrBadRequest` for a source and a target of which one
+    lies in the other.
     """
     if jobs < 1:
         raise ErrBadRequest("jobs is at least 1", operation="sync")

@@ -229,6 +229,26 @@ def test_delete_in_a_folder_takes_empty_folders_along(memory, tree):
     assert os.listdir(tree / "t") == ["1"]
 
 
+@pytest.mark.parametrize(("was", "becomes"), [("a/x", "a"), ("a", "a/x")])
+@pytest.mark.parametrize("kind", ["folder", "store"])
+def test_a_file_in_the_place_of_a_folder_deletes_nothing(memory, tmp_path, was, becomes, kind):
+    with PosixStorage(tmp_path / "store") as store:
+        target = store if kind == "store" else tmp_path / "folder"
+        memory.put(was, b"1")
+        memory.put("gone", b"2")
+        memory.put("stays", b"3")
+        sync(memory, target)
+        memory.move(was, becomes)
+        memory.delete("gone")
+        for _ in range(2):
+            assert sync(memory, target, delete=True) == (0, 0, 1, 0, 2, 1)
+            assert contents(target) == {was: b"1", "gone": b"2", "stays": b"3"}
+        # once that is out of the way
+        sync(memory, target, delete=True, wanted=lambda name: name != becomes)
+        assert sync(memory, target, delete=True).copied == 1
+        assert contents(target) == {becomes: b"1", "stays": b"3"}
+
+
 def test_delete_many(memory, other):
     memory.put("only", b"")
     for i in range(1200):

@@ -5,7 +5,9 @@ What is there already is told by size, ETag and time, and by its contents where
 those don't tell, so that an interrupted sync goes on where it was. With
 --delete what SRC lacks is deleted from DST, once both listings are complete and
 if nothing failed. A name that would lead out of DST is refused and named; the
-others are copied, and the exit code is 1.
+others are copied, and the exit code is 1. Where a file took the place of a
+folder, or a folder that of a file, nothing is deleted until a run with --exclude
+leaves that copy out.
 """
 
 from __future__ import annotations
