@@ -118,7 +118,9 @@ def test_an_entrys_life(run: Run, data: DataManager, tmp_path: Path) -> None:
         ("t", "a/b", 13, 2),
     ]
     assert run("get", "t", "a/b").out == b"\x00from a file\xff"
-    assert run("get", "t", "a-b", tmp_path / "out").out == b""
+    (tmp_path / "link").symlink_to("out")
+    assert run("get", "t", "a-b", tmp_path / "link").out == b""
+    assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "out").read_bytes() == b"from a pipe"
     assert run("rm", "-n", "t", "a-b").lines == ["a-b"]
     assert run("rm", "t", "a-b", "a/b", "--json").records[0]["seq"] == 3

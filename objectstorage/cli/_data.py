@@ -80,8 +80,9 @@ def write_output(path: str, chunks: Iterable[bytes], out: Output) -> None:
         with open(path, "wb") as file:  # a device or a pipe
             file.writelines(chunks)
     else:
-        with Folder(os.path.dirname(path) or ".") as folder:
-            folder.write(os.path.basename(path), None, chunks)
+        real = os.path.realpath(path)  # a link stays one: what it points to is written
+        with Folder(os.path.dirname(real)) as folder:
+            folder.write(os.path.basename(real), None, chunks)
 
 
 def commits(data: DataManager, after: int, *, follow: bool) -> Iterator[Commit]:

@@ -63,8 +63,7 @@ def _get_one(place: Place, target: str, out: Output) -> None:
                 shutil.copyfileobj(reader, file, _CHUNK)
                 return _record(reader.info, place)
         with progress.transfer() as transfer:
-            # a link stays one, such as /dev/stdout: what it points to is written
-            real = os.path.realpath(path)
+            real = os.path.realpath(path)  # a link stays one: what it points to is written
             return _record(place.store.download(key, real, progress=transfer), place)
 
     with Progress(out, "get", count=1) as progress:
