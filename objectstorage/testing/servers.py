@@ -35,6 +35,9 @@ __all__ = ["S3Server", "ServerError", "external", "moto", "rclone", "seaweedfs"]
 
 BUCKET = "objectstorage-tests"
 _DEADLINE = 60.0
+# moto looks at a condition and then writes. Its threads must not take turns in between, or
+# of two writers both may win.
+_MOTO = "import sys; sys.setswitchinterval(10); from moto.server import main; main()"
 _GUARD = os.path.join(os.path.dirname(__file__), "_guard.py")
 
 
@@ -148,7 +151,7 @@ def moto() -> Iterator[S3Server]:
     access, secret = _credentials()
 
     def command(ports: Sequence[int], home: str) -> list[str]:
-        return [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(ports[0])]
+        return [sys.executable, "-c", _MOTO, "-H", "127.0.0.1", "-p", str(ports[0])]
 
     with _running("moto", 1, command, lambda ports: _status(ports[0], "/") == 200) as ports:
         yield _with_bucket(S3Server("moto", f"http://127.0.0.1:{ports[0]}", access, secret))
