@@ -196,7 +196,7 @@ OPERATIONS = [
     ),
     Operation(
         "update",
-        lambda s: s.store.update("key", lambda old: (old or b"") + NEW, timeout=1),
+        lambda s: s.store.update("key", lambda old: (old or b"") + NEW, timeout=4),
         (("update-read", GET[1]), ("update", PUT_KEY)),
         len(OLD + NEW),
         {"key": OLD + NEW},
@@ -317,7 +317,7 @@ class Fault(NamedTuple):
     kinds: str = ""  # only requests of these kinds, if not all
 
 
-HASTY = {"read_timeout": 0.5}  # so that a wait in vain takes no time
+HASTY = {"read_timeout": 1.0}  # so that a wait in vain takes little time
 
 
 def skewed(rule: Rule) -> Rule:
