@@ -105,7 +105,7 @@ def test_objects_that_are_written_alike_take_the_short_way(body: str, count: int
     found = alike(long)
     assert found is not None
     assert len(list(found[0])) == count
-    assert found[1] == (body[:start] + body[end:]).encode()
+    assert found[1] == f"{body[:start]}<Contents></Contents>{body[end:]}".encode()
     page = parse_list(long, own="p/")
     assert [info.key for info in page.objects] == [f"{i}& b" for i in range(count)]
     assert page == the_long_way(long)
@@ -142,6 +142,8 @@ def test_objects_that_are_written_alike_take_the_short_way(body: str, count: int
         ("<Contents><Key>p/a", "<![CDATA[<Contents><Key>p/a"),
         ("<IsTruncated>", "<IsTruncated a='>"),
         ("<IsTruncated>", "<Contents>"),
+        ("<IsTruncated>", "<CommonPrefixes></CommonPrefixes><IsTruncated>"),
+        ("<Contents><Key>p/a", "<Prefix>p/</Prefix><Contents><Key>p/a"),
         ("<IsTruncated>", "<Contents></Contents>"),
         ("<ListBucketResult xmlns=", "<ListBucketResult a='"),
         ("</ListBucketResult>", ""),

@@ -33,7 +33,7 @@ _KNOWN = {
 
 
 def alike(body: bytes) -> tuple[Iterator[Row], bytes] | None:
-    """The objects of a ListObjectsV2 reply, and the document without them.
+    """The objects of a ListObjectsV2 reply, and the document with an empty one in their place.
 
     None where it is not plain enough. ETags have no quotes any more.
 
@@ -49,8 +49,8 @@ def alike(body: bytes) -> tuple[Iterator[Row], bytes] | None:
     tags = tuple(_FIELD.findall(first))
     if len(tags) > 32 or not _TAG_BEFORE.fullmatch(body, before, start):
         return None
-    rest = body[:start] + body[end:]
-    if _OPEN in rest or b"<!" in rest:  # a comment or CDATA could hide the objects
+    rest = body[:start] + _OPEN + _CLOSE + body[end:]
+    if b"<!" in rest:  # a comment or CDATA could hide the objects
         return None
     order = tuple([tag for tag in tags if tag in _KNOWN])
     if sorted(order) != sorted(_KNOWN):
