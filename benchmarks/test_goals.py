@@ -7,6 +7,7 @@ import pytest
 from benchmarks.peers.goals import Goal, judge, row
 from benchmarks.peers.tables import Part, Table, headline, markdown, replace_part, text
 from objectstorage import ErrBadRequest
+from objectstorage.bench.stats import Ratio
 
 _LATENCY = Goal("get", "get", "p50", ("a", "b"), 4.0)
 _RATE = Goal("list", "list", "throughput", ("a", "b"), 2.0)
@@ -28,11 +29,21 @@ _RATE = Goal("list", "list", "throughput", ("a", "b"), 2.0)
     ],
 )
 def test_judge(goal, medians, expected):
-    assert judge(goal, medians) == expected
+    best, speed, verdict = judge(goal, {name: [value] for name, value in medians.items()})
+    assert (best, speed and speed.value, verdict) == expected
+
+
+def test_repeats_that_took_turns_are_compared_in_pairs():
+    # a machine that gets slower and slower, for both
+    ours = [float(n) for n in range(1, 9)]
+    samples = {"objectstorage": ours, "a": [5 * value for value in ours], "b": []}
+    best, speed, verdict = judge(_LATENCY, samples)
+    assert (best, speed, verdict) == ("a", Ratio(5.0, 5.0, 5.0), "pass")
+    assert row(_LATENCY, ["a"], samples)[3] == "5.00× a (5.00–5.00)"
 
 
 def test_row():
-    assert row(_RATE, ["objectstorage", "a", "b"], {"objectstorage": 40.0, "a": 10.0}) == [
+    assert row(_RATE, ["objectstorage", "a", "b"], {"objectstorage": [40.0], "a": [10.0]}) == [
         "list",
         "throughput",
         "40/s",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from objectstorage.bench.results import METRICS
+from objectstorage.bench.stats import Ratio, median, ratio
 from objectstorage.bench.text import metric_text
 
 __all__ = ["OURS", "POSIX", "RUST", "S3", "S3_TASKS", "Goal", "Verdict", "judge", "row"]
@@ -80,26 +81,38 @@ S3_TASKS: Sequence[Goal] = tuple(
 """On a local server, by asyncio, 32 operations in flight."""
 
 
-def judge(goal: Goal, medians: Mapping[str, float]) -> tuple[str | None, float | None, Verdict]:
+def judge(
+    goal: Goal, samples: Mapping[str, Sequence[float]]
+) -> tuple[str | None, Ratio | None, Verdict]:
     """The best rival, our speed as a multiple of its, and whether that is enough.
 
-    >>> judge(POSIX[0], {"objectstorage": 0.01, "obstore": 0.05, "opendal": 0.09})
-    ('obstore', 5.0, 'pass')
+    samples: a layer's repeats, which took turns with the others'.
+
+    >>> judge(POSIX[0], {"objectstorage": [0.01], "obstore": [0.05], "opendal": [0.09]})
+    ('obstore', Ratio(value=5.0, low=0.0, high=inf), 'pass')
     """
     more = METRICS[goal.metric]
+    medians = {name: median(repeats) for name, repeats in samples.items() if repeats}
     rivals = {name: medians[name] for name in goal.rivals if medians.get(name)}
     if not rivals or not medians.get(OURS):
         return None, None, "not measured"
     best = (max if more else min)(rivals, key=lambda name: rivals[name])
-    speed = medians[OURS] / rivals[best] if more else rivals[best] / medians[OURS]
-    return best, speed, "pass" if speed >= goal.least else "short"
+    ours, theirs = samples[OURS], samples[best]
+    paired = len(ours) == len(theirs)
+    speed = ratio(theirs, ours, paired=paired) if more else ratio(ours, theirs, paired=paired)
+    return best, speed, "pass" if speed.value >= goal.least else "short"
 
 
-def row(goal: Goal, layers: Sequence[str], medians: Mapping[str, float]) -> list[str]:
+def row(goal: Goal, layers: Sequence[str], samples: Mapping[str, Sequence[float]]) -> list[str]:
     """The goal's line: every layer's figure, the ratio, what it should be, the verdict."""
-    best, speed, verdict = judge(goal, medians)
+    best, speed, verdict = judge(goal, samples)
     figures = [
-        metric_text(goal.metric, medians[layer]) if medians.get(layer) else "-" for layer in layers
+        metric_text(goal.metric, median(samples[layer])) if samples.get(layer) else "-"
+        for layer in layers
     ]
-    ratio = "-" if speed is None else f"{speed:.2f}× {best}"
-    return [goal.name, goal.metric, *figures, ratio, f"{goal.least:.2f}×", verdict]
+    text = "-"
+    if speed is not None:
+        text = f"{speed.value:.2f}× {best}"
+        if speed.low:  # enough repeats for an interval
+            text += f" ({speed.low:.2f}–{speed.high:.2f})"
+    return [goal.name, goal.metric, *figures, text, f"{goal.least:.2f}×", verdict]
