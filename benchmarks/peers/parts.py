@@ -123,17 +123,19 @@ def server(at: S3Server, quick: bool, save: Save) -> Part:
             lambda name: s3.make(name, at), layers, _large(quick, (64 if quick else 256) * _MIB)
         ),
     }
+    for name, report in groups.items():
+        save(f"s3-{name}", report)
     with moto() as flat:
         groups["flat"] = _run(
             lambda name: s3.make(name, flat),
             layers,
             replace(small, workloads=("list",), objects=500),
         )
+    save("s3-flat", groups["flat"])
     faces = [OURS, *s3_tasks.TARGETS]
     tasks = replace(small, workloads=verbs, objects=500, concurrency=(_IN_FLIGHT,))
     flying = {"plain": _run(lambda name: s3_tasks.make(name, at), faces, tasks)}
-    for name, report in [*groups.items(), ("asyncio", flying["plain"])]:
-        save(f"s3-{name}", report)
+    save("s3-asyncio", flying["plain"])
     tables = [
         _table("s3", S3, layers, groups),
         _table(f"s3, asyncio, {_IN_FLIGHT} in flight", S3_TASKS, faces, flying),
