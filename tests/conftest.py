@@ -21,6 +21,8 @@ from objectstorage.storage import Storage
 from objectstorage.testing import servers
 from objectstorage.testing.servers import S3Server
 
+gc.disable()  # until all is collected; see `pytest_collection_finish`
+
 # What a shell starts in the background ignores Ctrl-C, and so would every process of
 # the tests that try it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -133,6 +135,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish() -> None:
     # What was imported and collected stays: no garbage collection need look at it again.
+    gc.enable()
     gc.collect()
     gc.freeze()
 
