@@ -19,7 +19,7 @@ from objectstorage.errors import ErrExist, ErrOutcomeUnknown, ErrUnavailable, St
 from objectstorage.testing.simulation import Faults
 
 PARTS = 8
-SCHEDULES = much(2_000, 100_000)
+SCHEDULES = much(1_000, 100_000)
 
 
 @pytest.mark.faults

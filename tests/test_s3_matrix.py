@@ -267,7 +267,7 @@ def cells(place: Place, face: str, operation: Operation) -> list[Cell]:
     every = list(all_cells(place, face, operation))
     if not LONG and (operation.slow or place.server.name != "seaweedfs"):
         shift = FACES.index(face)
-        every = every[shift :: 16 if operation.slow else 6]
+        every = every[shift :: 16 if operation.slow else 12]
         every = [cell for cell in every if not (operation.slow and cell.fault.group == "silent")]
     # what waits in vain goes first, the others fill the time
     return sorted(every, key=lambda cell: cell.fault.group != "silent")
