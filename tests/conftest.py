@@ -21,8 +21,6 @@ from objectstorage.storage import Storage
 from objectstorage.testing import servers
 from objectstorage.testing.servers import S3Server
 
-gc.disable()  # until all is collected; see `pytest_collection_finish`
-
 # What a shell starts in the background ignores Ctrl-C, and so would every process of
 # the tests that try it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -131,6 +129,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         by = getattr(cls, "tallied_by", None)
         if by is not None:
             item.user_properties.append(("fsspec", item.callspec.params[by]))  # type: ignore[attr-defined]
+
+
+def pytest_collection() -> None:
+    gc.disable()  # until all is collected; here, since processes of tests import this file, too
 
 
 def pytest_collection_finish() -> None:
