@@ -1,6 +1,8 @@
 """Bodies on the wire, and what replies mean."""
 
 import io
+import subprocess
+import sys
 import zlib
 
 import pytest
@@ -173,3 +175,14 @@ def test_a_reply_that_does_not_say_how_long_is_refused(strange: Reply) -> None:
 def test_a_reply_without_an_etag_is_refused() -> None:
     with pytest.raises(ErrBackend, match="ETag"):
         info_of("k", reply(200, content_length="0"))
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_checksums_with_and_without_the_fast_extra(fast: bool) -> None:
+    program = (
+        ("" if fast else "import sys; sys.modules['isal'] = None; ")
+        + "from objectstorage.s3.encoding import crc32, crc32_text; "
+        + "print(crc32.__module__, crc32_text(crc32(b'llo', crc32(b'he'))))"
+    )
+    told = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+    assert told.stdout.split() == [b"isal.isal_zlib" if fast else b"zlib", b"NhCmhg=="]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from objectstorage.s3._http import MalformedReply, ReplyBody, ReplyParser
-from objectstorage.s3._plain import Fields, named, plain_reply
-from objectstorage.s3.exchange import Exchange
+from objectstorage.s3._plain import Fields, Heads, named
+from objectstorage.s3.exchange import Exchange, Reply
 
 NAMES = [
     b"Content-Length",
@@ -70,9 +72,27 @@ def sent(method: str) -> Exchange:
     return exchange
 
 
-def plain(reply: bytes = b"", *, method: str = "GET", headers: bytes = b"", body: bytes = b""):
-    reply = reply or b"HTTP/1.1 200 OK\r\n" + headers + b"Content-Length: %d\r\n\r\n" % len(body)
-    return plain_reply(sent(method), reply + body)
+def plain_reply(exchange: Exchange, data: bytes) -> tuple[Reply, bool] | None:
+    """A head is read in one way when it is new, in another when it is known: all the same."""
+    heads = Heads(often=1)
+    new, known = heads.plain_reply(exchange, data), heads.plain_reply(exchange, data)
+    if new is None:
+        assert known is None
+        return None
+    assert known is not None
+    (first, keep), (second, kept) = new, known
+    assert (first.status, first.body, first.length) == (second.status, second.body, second.length)
+    assert dict(first.headers) == dict(second.headers)
+    assert keep == kept
+    return known
+
+
+def plain(headers: bytes) -> Mapping[str, str]:
+    found = plain_reply(
+        sent("GET"), b"HTTP/1.1 200 OK\r\n" + headers + b"Content-Length: 0\r\n\r\n"
+    )
+    assert found is not None
+    return found[0].headers
 
 
 @given(replies(), st.sampled_from(["GET", "HEAD"]))
@@ -130,26 +150,66 @@ def test_nothing_is_plain_before_all_was_sent_or_for_a_buffer() -> None:
 
 
 def test_fields_are_a_mapping() -> None:
-    found = plain(headers=b"ETag:  a \r\nX-Amz-Meta-Who: ci\r\nx-amz-meta-who: me\r\n")
-    assert found is not None
-    fields = found[0].headers
+    fields = plain(b"ETag:  a \r\nX-Amz-Meta-Who: ci\r\n")
     assert isinstance(fields, Fields)
     assert fields["etag"] == "a"
-    assert fields.get("x-amz-meta-who") == "ci, me"
+    assert fields.get("x-amz-meta-who") == "ci"
     assert "etag" in fields
     assert "tag" not in fields
     assert fields.get("tag", "none") == "none"
     with pytest.raises(KeyError):
         fields["tag"]
     assert len(fields) == 3
-    assert named(fields, "x-amz-meta-") == named(dict(fields), "x-amz-meta-") == {"who": "ci, me"}
+    assert named(fields, "x-amz-meta-") == named(dict(fields), "x-amz-meta-") == {"who": "ci"}
     assert named(fields, "x-none-") == {}
 
 
+def test_a_repeated_header_is_joined() -> None:
+    fields = plain(b"X-Amz-Meta-Who: ci\r\nx-amz-meta-who: me\r\n")
+    assert fields["x-amz-meta-who"] == "ci, me"
+    assert named(fields, "x-amz-meta-") == {"who": "ci, me"}
+
+
 def test_a_name_may_not_be_found_within_a_value() -> None:
-    found = plain(headers=b"X: etag: a\r\n")
-    assert found is not None
-    assert "etag" not in found[0].headers
+    assert "etag" not in plain(b"X: etag: a\r\n")
+
+
+@given(replies(), replies(), st.sampled_from(["GET", "HEAD"]))
+@example(
+    b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc",
+    b"HTTP/1.1 200 OK\r\nContent-Length: \xb2\r\n\r\nab",
+    "GET",
+)
+@example(
+    b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 3\r\n\r\nabc",
+    b"HTTP/1.1 200 OK\r\nConnection: Keep-Alive\r\nContent-Length: 3\r\n\r\nabc",
+    "GET",
+)
+def test_what_was_learned_of_one_head_tells_nothing_wrong_of_another(
+    first: bytes, second: bytes, method: str
+) -> None:
+    heads = Heads(often=1)
+    heads.plain_reply(sent(method), first)
+    found, new = heads.plain_reply(sent(method), second), Heads().plain_reply(sent(method), second)
+    if found is None or new is None:
+        assert found is new
+        return
+    assert found[1] == new[1]
+    assert dict(found[0].headers) == dict(new[0].headers)
+    assert found[0].body == new[0].body
+
+
+def test_heads_of_many_kinds_are_read_and_not_kept() -> None:
+    heads = Heads(often=2)
+    for _ in range(3):
+        for number in range(300):
+            data = b"HTTP/1.1 200 OK\r\nX-%d: a\r\nContent-Length: 0\r\n\r\n" % number
+            for _ in range(number % 3):
+                found = heads.plain_reply(sent("GET"), data)
+                assert found is not None
+                assert dict(found[0].headers) == {f"x-{number}": "a", "content-length": "0"}
+    assert len(heads._known["GET"]) == 6
+    assert len(heads._seen) <= 256
 
 
 def test_a_refused_head_is_refused_by_the_long_way() -> None:

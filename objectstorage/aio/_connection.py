@@ -127,7 +127,8 @@ class Connection(asyncio.BufferedProtocol):
             self._receiver = receiver
             self._target, self._at = target, at
             self._progress = monotonic()
-            self._resume()
+            if not self._reading:
+                self._resume()
         return receiver
 
     def pending(self) -> bytes:
@@ -192,8 +193,10 @@ class Connection(asyncio.BufferedProtocol):
 
     def rest(self) -> None:
         """Wait for the next request."""
-        self.set_deadline(None)
-        self._resume()  # so that the loop hears of an end
+        if self._timer is not None:
+            self.set_deadline(None)
+        if not self._reading:
+            self._resume()  # so that the loop hears of an end
         self.idle_since = monotonic()
 
     def quiet(self) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable
 from typing import Any, TypeVar
 
 from objectstorage.bodies import ChunkSource, Gatherer, Source, check_size, pull
+from objectstorage.errors import StorageError
 from objectstorage.s3.effects import (
     Block,
     Close,
@@ -21,6 +22,7 @@ from objectstorage.s3.effects import (
     WaitAny,
 )
 from objectstorage.s3.exchange import Exchange
+from objectstorage.s3.shortcut import MORE, Shortcut
 
 __all__ = ["AsyncDriver", "AsyncSource", "read_source"]
 
@@ -60,15 +62,31 @@ async def read_source(source: Source, n: int) -> bytes | bytearray | memoryview:
 class AsyncDriver:
     """Runs effects by awaiting; tasks beside each other are tasks of the loop."""
 
-    def __init__(self, connect: Callable[[str], Any], origin: str) -> None:
+    def __init__(self, connect: Callable[[str], Any], origin: str, storage: str) -> None:
+        self._storage = storage
         self._connect = connect
         self._transport = connect(origin)
         self._former: list[Any] = []
 
-    async def run(self, generator: Effects[_T]) -> _T:
-        """Run to the end and give the result."""
-        send, throw = generator.send, generator.throw
+    async def run(
+        self,
+        steps: Effects[_T] | Shortcut[_T],
+        operation: str | None = None,
+        key: str | None = None,
+    ) -> _T:
+        """Run to the end and give the result; an error says what failed, and where."""
         try:
+            if isinstance(steps, Shortcut):
+                try:
+                    steps.outcome = reply = await self._transport.send(steps.exchange)
+                except BaseException as exc:
+                    steps.outcome = exc
+                else:
+                    result = steps.finish(reply)
+                    if result is not MORE:
+                        return result
+                steps = steps.resume()
+            send, throw = steps.send, steps.throw
             effect = send(None)
             while True:
                 try:
@@ -83,6 +101,8 @@ class AsyncDriver:
                     effect = send(value)
         except StopIteration as stop:
             return stop.value
+        except StorageError as exc:
+            raise exc.at(key=key, operation=operation, storage=self._storage)
 
     async def iterate(self, generator: Effects[Any]) -> AsyncIterator[Any]:
         """Run, yielding each `Emit`'s batch; closing the iterator closes the generator."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Iterable, Sequence
 from datetime import datetime
 from typing import Any, Literal, TypeVar
 
@@ -16,6 +16,7 @@ from objectstorage.errors import ErrBadRequest, ErrClosed, StorageError
 from objectstorage.s3.effects import Effects
 from objectstorage.s3.gathering import Gathering
 from objectstorage.s3.reading import ObjectBody
+from objectstorage.s3.shortcut import Shortcut
 from objectstorage.s3.store import S3Storage
 from objectstorage.storage import (
     UNSET,
@@ -85,15 +86,17 @@ class AsyncS3Storage(AsyncStorage):
             tls = options.tls_context(self._core.client.origin)
             self._loop = loop
             self._driver = AsyncDriver(
-                lambda origin: connect(options, origin, tls), self._core.client.origin
+                lambda origin: connect(options, origin, tls),
+                self._core.client.origin,
+                options.url,
             )
         return self._driver
 
-    async def _run(self, operation: str, key: str | None, generator: Effects[_T]) -> _T:
-        try:
-            return await self._on_loop(operation).run(generator)
-        except StorageError as exc:
-            raise exc.at(key=key, operation=operation, storage=self.url)
+    def _run(
+        self, operation: str, key: str | None, steps: Effects[_T] | Shortcut[_T]
+    ) -> Coroutine[Any, Any, _T]:
+        # no coroutine itself: each that is awaited through costs a step
+        return self._on_loop(operation).run(steps, operation, key)
 
     async def _items(
         self, operation: str, key: str | None, generator: Effects[None]
@@ -127,7 +130,7 @@ class AsyncS3Storage(AsyncStorage):
     ) -> PutResult:
         """See `AsyncStorage.put`."""
         source: Any = data
-        if isinstance(data, AsyncIterable):
+        if type(data) is not bytes and isinstance(data, AsyncIterable):
             source = AsyncSource(data, size)
         return await self._run(
             "put",

@@ -15,7 +15,7 @@ from objectstorage.aio._connection import Connection, run_steps
 from objectstorage.aio.driver import read_source
 from objectstorage.errors import ErrClosed
 from objectstorage.s3._http import MalformedReply, ReplyBody, Steps
-from objectstorage.s3._plain import plain_reply
+from objectstorage.s3._plain import Heads
 from objectstorage.s3.exchange import Exchange, Outgoing, Reply, StreamBody, failure, receive
 
 __all__ = ["AsyncStats", "AsyncTransport"]
@@ -111,6 +111,7 @@ class AsyncTransport:
         self._max_connections = max_connections
         self._max_head = max_head
         self._max_error_body = max_error_body
+        self._heads = Heads()
         self._idle: list[Connection] = []
         self._busy: set[Connection] = set()
         self._line: deque[asyncio.Future[None]] = deque()
@@ -136,7 +137,7 @@ class AsyncTransport:
                 await self._send_large(conn, exchange, body)
             came = conn.pending() or await conn.receive()
             rest: ReplyBody | bool
-            plain = plain_reply(exchange, came)
+            plain = self._heads.plain_reply(exchange, came)
             if plain is not None:
                 reply, rest = plain
             else:

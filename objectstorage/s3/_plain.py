@@ -3,6 +3,10 @@
 Plain is what one expression can tell to be well-formed and to mean one thing
 only. Everything else, malformed heads above all, is left to `_http`, where
 `httptools` judges; whatever is taken here it reads in the same way.
+
+A server answers a verb with the same header names in the same order for ever.
+Once an order has been seen often, an expression made of it finds all the
+values at once, and a header is read only when it is asked for.
 """
 
 from __future__ import annotations
@@ -13,116 +17,176 @@ from typing import Any
 
 from objectstorage.s3.exchange import Exchange, Reply
 
-__all__ = ["Fields", "named", "plain_reply"]
+__all__ = ["Fields", "Heads", "named"]
 
 # Possessive, so that a head is read once, from its first byte to its last. The
 # values hold no control character but the tab; a folded line has no name.
+_VALUE = rb"[\t -~\x80-\xff]*+"
+_NAME = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
 _PLAIN = re.compile(
-    rb"HTTP/1\.1 [2-5][0-9][0-9] [ -~]*+\r\n"
-    rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]++:[\t -~\x80-\xff]*+\r\n){0,256}+\r\n"
+    rb"HTTP/1\.1 [2-5][0-9][0-9] [ -~]*+\r\n(?:" + _NAME + b":" + _VALUE + rb"\r\n){0,256}+\r\n"
 )
-_LENGTH = b"\r\ncontent-length:"
 _MAX_DIGITS = 18  # of a length that surely fits in 64 bits
 
-# "\r\nname:" of the names that were looked up: this package's own, and metadata's.
-_needles: dict[str, bytes] = {}
+_OFTEN = 32  # sights of an order before an expression is made of it, which takes a millisecond
+_MAX_SEEN = 256
+_MAX_KNOWN = 6  # orders a method; the one made last is tried first
+_MAX_FIELDS = 64
+
+
+class _Shape:
+    """Heads of one status line and one order of names.
+
+    match: finds the values, and the head's end. length: the group of the body's
+    length, 0 where there is no body. places: a lower-case name's group.
+    """
+
+    __slots__ = ("_starting", "keep", "length", "match", "places", "status")
+
+    def __init__(self, line: bytes, names: tuple[bytes, ...], *, bodiless: bool, keep: bool):
+        self.places = {name.lower().decode(): at for at, name in enumerate(names, 1)}
+        self.length = 0 if bodiless else self.places["content-length"]
+        self.status = int(line[9:12])
+        self.keep = keep
+        pattern = re.escape(line) + b"\r\n"
+        for name in names:
+            value = b"(%b)" % _VALUE
+            if name.lower() == b"content-length":
+                value = b"([0-9]{1,%d}+)[\t ]*+" % _MAX_DIGITS
+            elif name.lower() == b"connection":
+                value = b"((?i:%b))[\t ]*+" % (b"keep-alive" if keep else b"close")
+            pattern += b"%b:[\t ]*+%b\r\n" % (re.escape(name), value)
+        self.match = re.compile(pattern + b"\r\n").match
+        self._starting: dict[str, tuple[tuple[str, int], ...]] = {}
+
+    def starting(self, start: str) -> tuple[tuple[str, int], ...]:
+        """The rests of the names that begin so, and their groups."""
+        found = self._starting.get(start)
+        if found is None:
+            found = self._starting[start] = tuple(
+                (name[len(start) :], at)
+                for name, at in self.places.items()
+                if name.startswith(start)
+            )
+        return found
 
 
 class Fields(Mapping[str, str]):
-    """The headers of a plain head: lower-case names, repeated ones joined by ", ".
+    """The headers of a head whose shape is known, by their lower-case names."""
 
-    Most of a reply's headers interest nobody: one is read when it is asked for.
-    """
+    __slots__ = ("_match", "_shape")
 
-    __slots__ = ("_head", "_lower")
-
-    def __init__(self, head: bytes, lower: bytes) -> None:
-        self._head = head
-        self._lower = lower
+    def __init__(self, shape: _Shape, match: re.Match[bytes]) -> None:
+        self._shape = shape
+        self._match = match
 
     def get(self, name: str, default: Any = None) -> Any:
         """The value of a header, given its lower-case name."""
-        needle = _needles.get(name) or _needle(name)
-        lower = self._lower
-        start = lower.find(needle)
-        if start < 0:
-            return default
-        start += len(needle)
-        end = lower.find(b"\r\n", start)
-        value = self._head[start:end].strip(b" \t").decode("latin-1")
-        if lower.find(needle, end) >= 0:
-            value = ", ".join([value for key, value in self._lines() if key == name])
-        return value
+        place = self._shape.places.get(name)
+        return default if place is None else self._match[place].strip(b" \t").decode("latin-1")
 
     def __getitem__(self, name: str) -> str:
-        value: str | None = self.get(name)
-        if value is None:
-            raise KeyError(name)
-        return value
+        return self._match[self._shape.places[name]].strip(b" \t").decode("latin-1")
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and (_needles.get(name) or _needle(name)) in self._lower
+        return name in self._shape.places
 
     def __iter__(self) -> Iterator[str]:
-        return iter(dict(self._lines()))
+        return iter(self._shape.places)
 
     def __len__(self) -> int:
-        return len(dict(self._lines()))
-
-    def _lines(self) -> Iterator[tuple[str, str]]:
-        for line in self._head.decode("latin-1").split("\r\n")[1:-2]:
-            name, _, value = line.partition(":")
-            yield name.lower(), value.strip(" \t")
+        return len(self._shape.places)
 
 
 def named(headers: Mapping[str, str], start: str) -> dict[str, str]:
     """The headers whose names begin so, by what follows of the name."""
-    if type(headers) is Fields and b"\r\n" + start.encode("latin-1") not in headers._lower:
-        return {}
+    if type(headers) is Fields:
+        match = headers._match
+        return {
+            name: match[place].strip(b" \t").decode("latin-1")
+            for name, place in headers._shape.starting(start)
+        }
     return {name[len(start) :]: headers[name] for name in headers if name.startswith(start)}
 
 
-def _needle(name: str) -> bytes:
-    needle = f"\r\n{name}:".encode("latin-1")
-    if len(_needles) < 1024:
-        _needles[name] = needle
-    return needle
+class Heads:
+    """The plain heads of one server, and the expressions made of those it sends often.
 
-
-def plain_reply(exchange: Exchange, data: bytes) -> tuple[Reply, bool] | None:
-    """The reply, and whether its connection may serve again; None to go the long way.
-
-    data: what came in at once after the request was sent.
+    Shared by threads: what changes is replaced as a whole, or is only a count.
     """
-    if exchange.stream or exchange.into is not None or exchange.sent != "all":
-        return None
-    match = _PLAIN.match(data)
-    if match is None:
-        return None
-    end = match.end()
-    head = data[:end]
-    lower = head.lower()
-    if b"\r\ntransfer-encoding:" in lower or b"\r\nupgrade:" in lower:
-        return None
-    status = int(data[9:12])
-    bodiless = exchange.method == "HEAD" or status == 204 or status == 304
-    at = lower.find(_LENGTH)
-    if at >= 0:
-        digits = lower[at + len(_LENGTH) : lower.find(b"\r\n", at + 2)].strip(b" \t")
-        if not digits.isdigit() or len(digits) > _MAX_DIGITS or lower.find(_LENGTH, at + 2) >= 0:
+
+    __slots__ = ("_known", "_often", "_seen")
+
+    def __init__(self, often: int = _OFTEN) -> None:
+        self._often = often
+        self._known: dict[str, tuple[_Shape, ...]] = {}
+        self._seen: dict[tuple[str, bytes, tuple[bytes, ...]], int] = {}
+
+    def plain_reply(self, exchange: Exchange, data: bytes) -> tuple[Reply, bool] | None:
+        """The reply, and whether its connection may serve again; None to go the long way.
+
+        data: what came in at once after the request was sent.
+        """
+        if exchange.stream or exchange.into is not None or exchange.sent != "all":
             return None
-        length = 0 if bodiless else int(digits)
-    elif bodiless:
-        length = 0
-    else:
-        return None
-    if len(data) - end != length or (exchange.max_body is not None and length > exchange.max_body):
-        return None
-    fields = Fields(head, lower)
-    keep = True
-    if b"\r\nconnection:" in lower:
-        said = fields["connection"].lower()
-        if said != "close" and said != "keep-alive":
+        for shape in self._known.get(exchange.method, ()):
+            match = shape.match(data)
+            if match is None:
+                continue
+            end = match.end()
+            length = int(match[shape.length]) if shape.length else 0
+            most = exchange.max_body
+            if len(data) != end + length or (most is not None and length > most):
+                return None
+            return Reply(shape.status, Fields(shape, match), data[end:], length), shape.keep
+        return self._first(exchange, data)
+
+    def _first(self, exchange: Exchange, data: bytes) -> tuple[Reply, bool] | None:
+        """The same for a head of a shape that is not known, or not yet."""
+        found = _PLAIN.match(data)
+        if found is None:
             return None
-        keep = said == "keep-alive"
-    return Reply(status, fields, data[end:], length), keep
+        end = found.end()
+        line, *lines = data[: end - 4].split(b"\r\n")
+        pairs = [text.partition(b":")[::2] for text in lines]
+        headers: dict[str, str] = {}
+        for name, raw in pairs:
+            lower, value = name.lower().decode(), raw.strip(b" \t").decode("latin-1")
+            headers[lower] = f"{headers[lower]}, {value}" if lower in headers else value
+        status = int(line[9:12])
+        bodiless = exchange.method == "HEAD" or status == 204 or status == 304
+        said, kept = headers.get("content-length"), headers.get("connection", "keep-alive").lower()
+        if (
+            "transfer-encoding" in headers
+            or "upgrade" in headers
+            or kept not in ("close", "keep-alive")
+            or (said is None and not bodiless)
+            or not (said or "0").isdecimal()
+            or len(said or "0") > _MAX_DIGITS
+        ):
+            return None
+        length = 0 if bodiless else int(said or "")
+        most = exchange.max_body
+        if len(data) != end + length or (most is not None and length > most):
+            return None
+        keep = kept == "keep-alive"
+        if len(headers) == len(pairs) <= _MAX_FIELDS:
+            names = tuple([name for name, _ in pairs])
+            self._learn(exchange.method, line, names, bodiless=bodiless, keep=keep)
+        return Reply(status, headers, data[end:], length), keep
+
+    def _learn(
+        self, method: str, line: bytes, names: tuple[bytes, ...], *, bodiless: bool, keep: bool
+    ) -> None:
+        """Count a shape, and know it when it has been seen often."""
+        seen = self._seen
+        sight = (method, line, names)
+        count = seen.get(sight, 0) + 1
+        if count < self._often:
+            if len(seen) >= _MAX_SEEN:  # metadata may have any names
+                seen.clear()
+            seen[sight] = count
+            return
+        seen.pop(sight, None)
+        shape = _Shape(line, names, bodiless=bodiless, keep=keep)
+        self._known[method] = (shape, *self._known.get(method, ())[: _MAX_KNOWN - 1])

@@ -30,6 +30,7 @@ from objectstorage.s3.xml import MAX_DOCUMENT, parse_error
 
 if TYPE_CHECKING:
     from objectstorage.s3.options import Options
+    from objectstorage.s3.shortcut import Shortcut
 
 __all__ = ["Client"]
 
@@ -135,6 +136,53 @@ class Client:
 
     # -- one request -----------------------------------------------------------
 
+    def steady(self) -> Signer | None:
+        """The signer, if there is nothing to find out and nothing to make up for first."""
+        budget = self.budget
+        if (
+            self.dialect is None
+            or not self.bucket_seen
+            or budget.left < budget.size
+            or time.time() >= self._renew_at
+        ):
+            return None
+        return self._signer
+
+    def deadline(self) -> float | None:
+        """Of an operation that begins now, on the monotonic clock."""
+        timeout = self.options.timeout
+        return None if timeout is None else time.monotonic() + timeout
+
+    def exchange(
+        self,
+        signer: Signer,
+        method: str,
+        key: str,
+        query: str = "",
+        headers: Headers = (),
+        payload: Payload = EMPTY,
+        deadline: float | None = None,
+        stream: bool = False,
+        into: memoryview | None = None,
+    ) -> Exchange:
+        """One request, signed; as `call` has it."""
+        options = self.options
+        every = headers
+        if options.headers or payload.headers:
+            every = [*options.headers, *headers, *payload.headers]
+        head = signer.head(
+            method,
+            f"{self.path}/{key}" if key else self.path or "/",
+            query,
+            every,
+            payload.hash,
+            payload.length,
+            payload.checksum,
+        )
+        # Only an object may be large; the other replies are documents.
+        most = None if method == "GET" and key and not query else MAX_DOCUMENT
+        return Exchange(method, head, payload.body(), stream, deadline, into, most)
+
     def call(
         self,
         method: str,
@@ -148,48 +196,38 @@ class Client:
         into: memoryview | None = None,
         deadline: float | None = None,
         raced: bool = False,
+        attempt: Shortcut[Any] | None = None,
     ) -> Effects[Reply]:
         """Send until there is a reply that is not for us to put right.
 
         key: encoded, below the store's prefix; "" is the bucket.
         trace: given for writes, whose outcome matters when no reply comes.
         deadline: on the monotonic clock. raced: a 409 is sent again, too.
+        attempt: the first one, which was made already.
         Errors: `ErrUnavailable`, `ErrTimeout`; for a write that may have been
         carried out, `ErrOutcomeUnknown` caused by one of them.
         """
         options, budget = self.options, self.budget
         retries: Retries | None = None
         put_right: set[str] = set()
-        if deadline is None and options.timeout is not None:
-            deadline = time.monotonic() + options.timeout
+        if attempt is not None:
+            deadline = attempt.exchange.deadline
+        elif deadline is None:
+            deadline = self.deadline()
         while True:
-            signer = self._signer
-            if signer is None or time.time() >= self._renew_at:
-                signer = yield from _traced(self.sign_in(signer), trace)
-            every: Headers = headers
-            if options.headers or payload.headers:
-                every = (*options.headers, *headers, *payload.headers)
-            head = signer.head(
-                method,
-                f"{self.path}/{key}" if key else self.path or "/",
-                query,
-                every,
-                payload.hash,
-                payload.length,
-            )
-            exchange = Exchange(
-                method,
-                head,
-                payload.body(),
-                stream=stream,
-                deadline=deadline,
-                into=into,
-                # Only an object may be large; the other replies are documents.
-                max_body=None if method == "GET" and key and not query else MAX_DOCUMENT,
-            )
+            if attempt is not None:
+                signer, exchange = attempt.signer, attempt.exchange
+            else:
+                found_signer = self._signer
+                if found_signer is None or time.time() >= self._renew_at:
+                    found_signer = yield from _traced(self.sign_in(found_signer), trace)
+                signer = found_signer
+                exchange = self.exchange(
+                    signer, method, key, query, headers, payload, deadline, stream, into
+                )
             asked: float | None = None
             try:
-                reply: Reply = yield exchange
+                reply: Reply = (yield exchange) if attempt is None else attempt.reply()
             except TransportError as exc:
                 cause: StorageError = (ErrTimeout if exc.timeout else ErrUnavailable)(str(exc))
                 cause.__cause__ = exc
@@ -229,10 +267,12 @@ class Client:
                     )
                 ):
                     if payload.repeatable:
+                        attempt = None
                         continue
                     raise ErrUnavailable("the data can't be read again for another try") from cause
                 else:
                     return reply
+            attempt = None
             retries = retries or Retries(options, budget, deadline, trace)
             pause = retries.pause(cause, asked, repeatable=payload.repeatable)
             _log.debug(

@@ -10,7 +10,7 @@ import re
 import time
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from objectstorage._plans import check_errors_option, check_ranges, outcome
@@ -45,8 +45,9 @@ from objectstorage.s3.multipart import put_parts
 from objectstorage.s3.options import Options
 from objectstorage.s3.probing import probe_conditions, refuse
 from objectstorage.s3.replies import META, WRITE_ID, error_of, http_date
+from objectstorage.s3.shortcut import Shortcut
 from objectstorage.s3.signing import query_of, quote_key
-from objectstorage.s3.writing import Condition, object_headers, put_payload
+from objectstorage.s3.writing import Condition, Put, object_headers, put_payload
 from objectstorage.s3.xml import ListPage, parse_list
 from objectstorage.storage import (
     UNSET,
@@ -61,6 +62,8 @@ from objectstorage.storage import (
 )
 
 __all__ = ["Core"]
+
+_T = TypeVar("_T")
 
 _MIB = 1024 * 1024
 # What `info.etag` can be: quotes only in a weak one, and no wildcard.
@@ -169,6 +172,14 @@ class Core:
         """Whether any server holds the key; what nearly all are, told in one look."""
         return type(key) is str and len(key) <= self._plain and _PLAIN.fullmatch(key) is not None
 
+    def _checked(self, key: str, steps: Effects[_T]) -> Effects[_T]:
+        """The steps, after a look at their key if it needs one."""
+        return steps if self._is_plain(key) else self._check_first(key, steps)
+
+    def _check_first(self, key: str, steps: Effects[_T]) -> Effects[_T]:
+        yield from self._check(key)
+        return (yield from steps)
+
     def _check(self, key: str) -> Effects[None]:
         """Refuse a key that this server can't hold, before it is sent."""
         if self._odd_prefix:
@@ -217,11 +228,56 @@ class Core:
         create: bool,
         if_match: str | Unset,
         timeout: float | None,
-    ) -> Effects[PutResult]:
+    ) -> Effects[PutResult] | Shortcut[PutResult]:
         """See `Storage.put`. `data` may be a `Source` already."""
         if timeout is None:
             timeout = self.options.timeout
         deadline = None if timeout is None else time.monotonic() + timeout
+        if (
+            type(data) is bytes
+            and size is None
+            and content_type is None
+            and metadata is None
+            and not create
+            and if_match is UNSET
+            and len(data) <= _ONE_PUT
+            and not self._make_bucket
+            and self._is_plain(key)
+        ):
+            # As most are: nothing is left to check.
+            signer = self.client.steady()
+            if signer is not None:
+                return Put(self.client, signer, key, data, deadline)
+        return self._put(key, data, size, content_type, metadata, create, if_match, deadline)
+
+    def _put_buffer(
+        self,
+        key: str,
+        data: bytes | memoryview,
+        content_type: str | None,
+        metadata: dict[str, str],
+        condition: Condition | None,
+        deadline: float | None,
+    ) -> Effects[PutResult]:
+        client, options = self.client, self.options
+        payload = BufferPayload(
+            data, checksum=options.checksum != "none", signed=options.sign_payload
+        )
+        write_id = condition.write_id if condition is not None else None
+        headers = object_headers(client, content_type, metadata, write_id)
+        return put_payload(client, key, payload, len(data), headers, condition, deadline)
+
+    def _put(
+        self,
+        key: str,
+        data: Any,
+        size: int | None,
+        content_type: str | None,
+        metadata: dict[str, str] | None,
+        create: bool,
+        if_match: str | Unset,
+        deadline: float | None,
+    ) -> Effects[PutResult]:
         condition: Condition | None = None
         if create or if_match is not UNSET:
             condition = Condition.of(create, self._etag(if_match, create))
@@ -268,13 +324,14 @@ class Core:
         if one and length is not None:
             if condition is not None:
                 yield from self._require("put", condition.verb)
-            payload: BufferPayload | StreamPayload
-            checksum = options.checksum != "none"
             if buffer is not None:
-                payload = BufferPayload(buffer, checksum=checksum, signed=options.sign_payload)
-            else:
-                assert source is not None  # one of the two holds the data
-                payload = StreamPayload(source, length, checksum=checksum)
+                return (
+                    yield from self._put_buffer(
+                        key, buffer, content_type, metadata, condition, deadline
+                    )
+                )
+            assert source is not None  # one of the two holds the data
+            payload = StreamPayload(source, length, checksum=options.checksum != "none")
             headers = object_headers(
                 self.client,
                 content_type,
@@ -344,11 +401,11 @@ class Core:
             yield from self._check(key)
         return (yield from reading.fetch(self.client, key, start, end, match, none_match))
 
-    def get(self, key: str) -> Effects[bytes]:
+    def get(self, key: str) -> Effects[bytes] | Shortcut[bytes]:
         """See `Storage.get`."""
-        if not self._is_plain(key):
-            yield from self._check(key)
-        return (yield from reading.get(self.client, key))
+        if self._is_plain(key) and (signer := self.client.steady()) is not None:
+            return reading.Get(self.client, signer, key)
+        return self._checked(key, reading.get(self.client, key))
 
     def get_ranges(
         self,
@@ -363,15 +420,15 @@ class Core:
             yield from self._check(key)
         return (yield from reading.get_ranges(self.client, key, pairs))
 
-    def stat(self, key: str) -> Effects[ObjectInfo]:
+    def stat(self, key: str) -> Effects[ObjectInfo] | Shortcut[ObjectInfo]:
         """See `Storage.stat`."""
-        if not self._is_plain(key):
-            yield from self._check(key)
-        return (yield from reading.stat(self.client, key))
+        if self._is_plain(key) and (signer := self.client.steady()) is not None:
+            return reading.Stat(self.client, signer, key)
+        return self._checked(key, reading.stat(self.client, key))
 
     def open(self, key: str) -> Effects[reading.ObjectBody]:
         """A body to read from any place of the version that is there now."""
-        info = yield from self.stat(key)
+        info = yield from self._checked(key, reading.stat(self.client, key))
         return reading.ObjectBody(self.client, key, info)
 
     def open_whole(self, key: str) -> Effects[reading.ObjectBody]:
@@ -446,13 +503,25 @@ class Core:
 
     # -- deleting, copying, moving ---------------------------------------------
 
-    def delete(self, key: str, if_match: str | Unset, must_exist: bool) -> Effects[None]:
+    def delete(
+        self, key: str, if_match: str | Unset, must_exist: bool
+    ) -> Effects[None] | Shortcut[None]:
         """See `Storage.delete`."""
+        if if_match is UNSET:
+            if (
+                not must_exist
+                and self._is_plain(key)
+                and (signer := self.client.steady()) is not None
+            ):
+                return deleting.Delete(self.client, signer, key)
+            return self._checked(key, deleting.delete(self.client, key, None, must_exist))
+        return self._delete_matching(key, if_match, must_exist)
+
+    def _delete_matching(self, key: str, if_match: str | Unset, must_exist: bool) -> Effects[None]:
         etag = self._etag(if_match)
         if not self._is_plain(key):
             yield from self._check(key)
-        if etag is not None:
-            yield from self._require("delete", "delete")
+        yield from self._require("delete", "delete")
         yield from deleting.delete(self.client, key, etag, must_exist)
 
     def delete_many(

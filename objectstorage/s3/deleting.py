@@ -24,17 +24,38 @@ from objectstorage.s3.encoding import BufferPayload
 from objectstorage.s3.reading import stat
 from objectstorage.s3.replies import error_of
 from objectstorage.s3.retrying import Trace
+from objectstorage.s3.shortcut import MORE, Shortcut
 from objectstorage.s3.signing import query_of, quote_key, quoted
+from objectstorage.s3.transport import Reply
 from objectstorage.s3.writing import raise_hidden
 from objectstorage.s3.xml import delete_body, parse_delete, parse_uploads
 from objectstorage.storage import Upload
 
-__all__ = ["abort_upload", "delete", "delete_many", "list_uploads"]
+__all__ = ["Delete", "abort_upload", "delete", "delete_many", "list_uploads"]
 
 _BATCH = 1000
 
 
-def delete(client: Client, key: str, if_match: str | None, must_exist: bool) -> Effects[None]:
+class Delete(Shortcut[None]):
+    """`delete` of whatever is there, tried as one exchange."""
+
+    __slots__ = ()
+    METHOD = "DELETE"
+
+    def finish(self, reply: Reply) -> Any:
+        return None if reply.status == 204 else MORE
+
+    def resume(self) -> Effects[None]:
+        return delete(self.client, self.key, None, False, self)
+
+
+def delete(
+    client: Client,
+    key: str,
+    if_match: str | None,
+    must_exist: bool,
+    attempt: Delete | None = None,
+) -> Effects[None]:
     """Delete one object; a condition is looked at first, then sent along."""
     path = quote_key(client.options.prefix + key)
     headers: tuple[tuple[str, str], ...] = ()
@@ -53,7 +74,7 @@ def delete(client: Client, key: str, if_match: str | None, must_exist: bool) -> 
         yield from stat(client, key)
     trace = Trace()
     reply = yield from client.call(
-        "DELETE", path, "", headers, trace=trace, raced=if_match is not None
+        "DELETE", path, "", headers, trace=trace, raced=if_match is not None, attempt=attempt
     )
     if reply.status < 300:
         raise_hidden(client, reply, trace)

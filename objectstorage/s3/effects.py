@@ -16,8 +16,9 @@ from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from objectstorage.bodies import pull
-from objectstorage.errors import ErrClosed
+from objectstorage.errors import ErrClosed, StorageError
 from objectstorage.s3.exchange import Exchange
+from objectstorage.s3.shortcut import MORE, Shortcut
 
 if TYPE_CHECKING:
     from objectstorage.bodies import Source
@@ -156,7 +157,10 @@ class BlockingDriver:
     Tasks never spawn tasks, so a bounded pool can't wait for itself.
     """
 
-    def __init__(self, connect: Callable[[str], Transport], origin: str, workers: int) -> None:
+    def __init__(
+        self, connect: Callable[[str], Transport], origin: str, workers: int, storage: str
+    ) -> None:
+        self._storage = storage
         self._connect = connect
         self._transport = connect(origin)
         self._former: list[Transport] = []
@@ -164,10 +168,25 @@ class BlockingDriver:
         self._pool: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
 
-    def run(self, generator: Effects[_T]) -> _T:
-        """Run to the end and give the result."""
-        send, throw = generator.send, generator.throw
+    def run(
+        self,
+        steps: Effects[_T] | Shortcut[_T],
+        operation: str | None = None,
+        key: str | None = None,
+    ) -> _T:
+        """Run to the end and give the result; an error says what failed, and where."""
         try:
+            if isinstance(steps, Shortcut):
+                try:
+                    steps.outcome = reply = self._transport.send(steps.exchange)
+                except BaseException as exc:
+                    steps.outcome = exc
+                else:
+                    result = steps.finish(reply)
+                    if result is not MORE:
+                        return result
+                steps = steps.resume()
+            send, throw = steps.send, steps.throw
             effect = send(None)
             while True:
                 try:
@@ -182,6 +201,8 @@ class BlockingDriver:
                     effect = send(value)
         except StopIteration as stop:
             return stop.value
+        except StorageError as exc:
+            raise exc.at(key=key, operation=operation, storage=self._storage)
 
     def iterate(self, generator: Effects[Any]) -> Iterator[Any]:
         """Run, yielding each `Emit`'s batch; closing the iterator closes the generator."""

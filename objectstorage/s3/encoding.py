@@ -1,13 +1,12 @@
 """Request bodies as they go over the wire, with their checksums.
 
-A buffer goes as it is, its CRC-32 in a header. A stream goes in chunks of
+A buffer goes as it is, its CRC-32 in a header of its own. A stream goes in chunks of
 `aws-chunked` with its CRC-32 in the trailer, so that it is read only once.
 """
 
 from __future__ import annotations
 
 import hashlib
-import zlib
 from binascii import b2a_base64
 from collections.abc import Sequence
 from typing import Protocol
@@ -17,7 +16,12 @@ from objectstorage.errors import ErrIntegrity
 from objectstorage.s3.signing import EMPTY_SHA256, UNSIGNED, Headers
 from objectstorage.s3.transport import StreamBody
 
-__all__ = ["EMPTY", "BufferPayload", "Payload", "StreamPayload", "crc32_text"]
+try:  # three times as fast, and it needs no table in the processor's cache
+    from isal.isal_zlib import crc32
+except ImportError:
+    from zlib import crc32
+
+__all__ = ["EMPTY", "BufferPayload", "Payload", "StreamPayload", "crc32", "crc32_text"]
 
 CHUNK = 256 * 1024
 
@@ -25,18 +29,22 @@ CHUNK = 256 * 1024
 def crc32_text(value: int) -> str:
     """A CRC-32 as S3 writes it: base64 of its four bytes.
 
-    >>> crc32_text(zlib.crc32(b"hello"))
+    >>> crc32_text(crc32(b"hello"))
     'NhCmhg=='
     """
     return b2a_base64(value.to_bytes(4, "big"), newline=False).decode()
 
 
 class Payload(Protocol):
-    """A request's body: what is signed, what is declared, what is sent."""
+    """A request's body: what is signed, what is declared, what is sent.
+
+    checksum: its CRC-32 where that is declared before it is sent.
+    """
 
     hash: str
     headers: Headers
     length: int | None
+    checksum: str | None
 
     def body(self) -> bytes | memoryview | StreamBody | None:
         """The body, from its start; called once an attempt."""
@@ -50,6 +58,7 @@ class _Empty:
     hash = EMPTY_SHA256
     headers: Headers = ()
     length: int | None = None
+    checksum: str | None = None
     repeatable = True
 
     def body(self) -> None:
@@ -77,10 +86,7 @@ class BufferPayload:
         self.length: int | None = len(data)
         self.hash = hashlib.sha256(data).hexdigest() if signed else UNSIGNED
         self.headers: Headers = headers
-        self.checksum: str | None = None
-        if checksum:
-            self.checksum = crc32_text(zlib.crc32(data))
-            self.headers = (*headers, ("x-amz-checksum-crc32", self.checksum))
+        self.checksum: str | None = crc32_text(crc32(data)) if checksum else None
 
     def body(self) -> bytes | memoryview:
         data = self._data
@@ -168,7 +174,7 @@ class _Chunked(_Plain):
 
     def feed(self, data: bytes | bytearray | memoryview) -> Sequence[bytes | memoryview]:
         self._take(len(data))
-        self._crc = zlib.crc32(data, self._crc)
+        self._crc = crc32(data, self._crc)
         return [f"{len(data):x}\r\n".encode(), memoryview(data), b"\r\n"]
 
     def finish(self) -> Sequence[bytes | memoryview]:

@@ -146,7 +146,6 @@ class Exchange:
         method: str,
         head: bytes,
         body: Buffer | StreamBody | None = None,
-        *,
         stream: bool = False,
         deadline: float | None = None,
         into: memoryview | None = None,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-import zlib
 from bisect import bisect_right
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from objectstorage._plans import GAP
 from objectstorage.errors import (
@@ -24,22 +24,36 @@ from objectstorage.ranges import coalesce, resolve_range
 from objectstorage.s3.ahead import Ahead, fetch_all
 from objectstorage.s3.client import Client
 from objectstorage.s3.effects import Close, Effects, ReadBody, Sleep
-from objectstorage.s3.encoding import crc32_text
+from objectstorage.s3.encoding import crc32, crc32_text
 from objectstorage.s3.replies import error_of, info_of
 from objectstorage.s3.retrying import Retries
+from objectstorage.s3.shortcut import MORE, Shortcut
 from objectstorage.s3.signing import quote_key, quoted
 from objectstorage.s3.transport import Reply, TransportError
 from objectstorage.storage import Fetched, ObjectInfo
 
-__all__ = ["ObjectBody", "fetch", "get", "get_ranges", "stat"]
+__all__ = ["Get", "ObjectBody", "Stat", "fetch", "get", "get_ranges", "stat"]
 
 _CHECKSUM_MODE = ("x-amz-checksum-mode", "ENABLED")
 _WITH_CHECKSUM = (_CHECKSUM_MODE,)
 
 
-def stat(client: Client, key: str) -> Effects[ObjectInfo]:
+class Stat(Shortcut[ObjectInfo]):
+    """`stat`, tried as one exchange."""
+
+    __slots__ = ()
+    METHOD = "HEAD"
+
+    def finish(self, reply: Reply) -> Any:
+        return info_of(self.key, reply) if reply.status == 200 else MORE
+
+    def resume(self) -> Effects[ObjectInfo]:
+        return stat(self.client, self.key, self)
+
+
+def stat(client: Client, key: str, attempt: Stat | None = None) -> Effects[ObjectInfo]:
     """What a HEAD says; its errors have no document, so a 404 is the object's or the bucket's."""
-    reply = yield from client.call("HEAD", quote_key(client.options.prefix + key))
+    reply = yield from client.call("HEAD", quote_key(client.options.prefix + key), attempt=attempt)
     if reply.status != 200:
         raise (yield from head_error(client, reply))
     return info_of(key, reply)
@@ -54,11 +68,34 @@ def head_error(client: Client, reply: Reply) -> Effects[StorageError]:
     return error_of(reply, client.options.bucket)
 
 
-def get(client: Client, key: str) -> Effects[bytes]:
+class Get(Shortcut[bytes]):
+    """`get`, tried as one exchange."""
+
+    __slots__ = ()
+    METHOD = "GET"
+    CHECKED = _WITH_CHECKSUM
+
+    def finish(self, reply: Reply) -> Any:
+        body = reply.body
+        if (
+            reply.status == 200
+            and type(body) is bytes
+            and "etag" in reply.headers
+            and _crc_matches(reply)
+        ):
+            return body
+        return MORE
+
+    def resume(self) -> Effects[bytes]:
+        return get(self.client, self.key, self)
+
+
+def get(client: Client, key: str, attempt: Get | None = None) -> Effects[bytes]:
     """All of an object, by the shortest way."""
     options = client.options
     headers = _WITH_CHECKSUM if options.checksum != "none" else ()
-    reply = yield from client.call("GET", quote_key(options.prefix + key), "", headers)
+    path = quote_key(options.prefix + key)
+    reply = yield from client.call("GET", path, "", headers, attempt=attempt)
     if reply.status != 200:
         raise error_of(reply, options.bucket)
     if "etag" not in reply.headers:
@@ -156,7 +193,7 @@ def _crc_matches(reply: Reply) -> bool:
     kept = reply.headers.get("x-amz-checksum-crc32")
     if kept is None or "-" in kept:
         return True
-    return crc32_text(zlib.crc32(reply.body)) == kept
+    return crc32_text(crc32(reply.body)) == kept
 
 
 def _read_error(client: Client, reply: Reply, if_match: str | None) -> StorageError:
@@ -290,7 +327,7 @@ class ObjectBody:
         else:
             data = yield from self._receive(place, n)
         if self._crc is not None:
-            self._crc = zlib.crc32(data, self._crc)
+            self._crc = crc32(data, self._crc)
         self._place += len(data)
         reply = self._reply
         if reply is not None:

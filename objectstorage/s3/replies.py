@@ -41,6 +41,9 @@ WRITE_ID = META + "objectstorage-write-id"
 """Names a conditional write, so that one whose reply was lost is recognised."""
 _OWN_NAME = WRITE_ID[len(META) :]
 
+# int() refuses thousands of digits, and no file has that many bytes.
+_MAX_DIGITS = 20
+
 NO_CONTENT_TYPE = "binary/octet-stream"
 """Sent when `put` was given none: servers make one up otherwise, some from the bytes."""
 
@@ -146,20 +149,15 @@ def size_of(reply: Reply) -> int:
     """The whole object's size in bytes, also in a reply of a part of it."""
     if reply.status == 206:
         _, slash, total = reply.headers.get("content-range", "").rpartition("/")
-        if slash and _is_size(total):
+        if slash and total.isdecimal() and len(total) < _MAX_DIGITS:
             return int(total)
         raise ErrBackend("a partial reply that does not say of how much", status=reply.status)
     length = reply.headers.get("content-length", "")
-    if _is_size(length):
+    if length.isdecimal() and len(length) < _MAX_DIGITS:
         return int(length)
     if isinstance(reply.body, bytes) and reply.headers.get("transfer-encoding"):
         return len(reply.body)
     raise ErrBackend("a reply that does not say how long the object is", status=reply.status)
-
-
-def _is_size(text: str) -> bool:
-    # int() refuses thousands of digits, and no file has that many bytes.
-    return text.isdecimal() and len(text) < 20
 
 
 def unquoted(etag: str) -> str:

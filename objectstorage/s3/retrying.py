@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from objectstorage.errors import ErrBackend, ErrOutcomeUnknown, ErrTimeout, ErrUnavailable
@@ -61,12 +61,11 @@ class Trace:
     `began` is on the monotonic clock.
     """
 
-    __slots__ = ("attempts", "began", "uncertain")
+    uncertain = False
+    attempts: Sequence[str] = ()
 
     def __init__(self) -> None:
         self.began = time.monotonic()
-        self.uncertain = False
-        self.attempts: list[str] = []
 
     def stopped(self, exc: BaseException, sent: bool) -> None:
         """Interrupted, cancelled, or failed on this side: before the last byte nothing happened.

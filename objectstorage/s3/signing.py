@@ -38,9 +38,12 @@ _BLOCK = 64  # bytes of SHA-256's blocks
 _INNER = bytes(byte ^ 0x36 for byte in range(256))
 _OUTER = bytes(byte ^ 0x5C for byte in range(256))
 _MAX_FORMS = 256
+_MAX_FILLED = 32
+_CHECKSUM = "x-amz-checksum-crc32"
+_HOLE = "\n\0\n"  # where the checksum goes; no header's value holds it
 
 Headers = Sequence[tuple[str, str]]
-"""Lower-case names and values, without CR or LF."""
+"""Lower-case names and values, without CR or LF; a tuple where they are the same each time."""
 
 
 class Credentials(NamedTuple):
@@ -81,6 +84,7 @@ class _Moment(NamedTuple):
     `inner` and `outer` are HMAC's two hashes (RFC 2104), keyed, and `inner` fed
     with all of the string to sign that is known: copying both is quicker than
     keying them for each request. `start`: the text before the signed names.
+    `filled`: what `Signer._fill` made of headers that are the same each time.
     """
 
     second: int
@@ -88,6 +92,7 @@ class _Moment(NamedTuple):
     inner: Any
     outer: Any
     start: str
+    filled: dict[tuple[Headers, str, bool], tuple[str, str, str]]
 
 
 class _Form(NamedTuple):
@@ -118,7 +123,7 @@ class Signer:
         self.skew = skew
         self.refused = False  # by the server, whatever `expires` says
         # Each replaced as a whole, so that threads never see half of it.
-        self._moment = _Moment(-1, "", None, None, "")
+        self._moment = _Moment(-1, "", None, None, "", {})
         self._key = ("", b"")
         self._forms: dict[tuple[str, ...], _Form] = {}
 
@@ -139,15 +144,18 @@ class Signer:
         headers: Headers,
         payload: str,
         length: int | None,
+        checksum: str | None = None,
     ) -> bytes:
         """The request's head, blank line included.
 
         path and query are encoded and canonical; headers lower-case; payload is
         the body's SHA-256 or what stands for it; length in bytes, None for a
-        request that can have no body.
+        request that can have no body; checksum: its CRC-32, as S3 writes it.
         """
         target = f"{path}?{query}" if query else path
         tail = "" if length is None else f"Content-Length: {length}\r\n"
+        if checksum is not None:
+            tail = f"{tail}{_CHECKSUM}: {checksum}\r\n"
         credentials = self.credentials
         if credentials is None:
             lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
@@ -158,23 +166,47 @@ class Signer:
         moment = self._moment
         if moment.second != second:
             moment = self._moment = self._at(second, credentials)
+        summed = checksum is not None
+        filled = moment.filled.get((headers, payload, summed)) if type(headers) is tuple else None
+        before, after, lines = filled or self._fill(headers, payload, summed, moment, credentials)
+        request = f"{method}\n{path}\n{query}\n{before}{checksum or ''}{after}"
+        inner, outer = moment.inner.copy(), moment.outer.copy()
+        inner.update(_sha256(request.encode("latin-1")).hexdigest().encode())
+        outer.update(inner.digest())
+        return (f"{method} {target} HTTP/1.1\r\n{tail}{lines}{outer.hexdigest()}\r\n\r\n").encode(
+            "latin-1"
+        )
+
+    def _fill(
+        self,
+        headers: Headers,
+        payload: str,
+        summed: bool,
+        moment: _Moment,
+        credentials: Credentials,
+    ) -> tuple[str, str, str]:
+        """What is signed behind the query, before and after the checksum if that is `summed`.
+
+        The third is what is sent between the checksum and the signature.
+        """
+        given = [*headers, (_CHECKSUM, _HOLE)] if summed else headers
         names: tuple[str, ...] = ()
         values: tuple[str, ...] = ()
-        if headers:
-            names, values = zip(*headers, strict=True)
+        if given:
+            names, values = zip(*given, strict=True)
         form = self._forms.get(names) or self._form(names, credentials)
         values = form.order((*values, payload, moment.stamp))
         canonical = form.canonical % values
         if "  " in canonical:  # signed with runs of blanks folded, sent as they are
             canonical = _BLANKS.sub(" ", canonical)
-        request = f"{method}\n{path}\n{query}\n{canonical}{payload}"
-        inner, outer = moment.inner.copy(), moment.outer.copy()
-        inner.update(_sha256(request.encode("latin-1")).hexdigest().encode())
-        outer.update(inner.digest())
-        return (
-            f"{method} {target} HTTP/1.1\r\n{form.lines % values}{tail}{moment.start}{form.names}, "
-            f"Signature={outer.hexdigest()}\r\n\r\n"
-        ).encode("latin-1")
+        before, _, after = canonical.rpartition(_HOLE)
+        lines = form.lines % values
+        if summed:
+            lines = lines.replace(f"{_CHECKSUM}: {_HOLE}\r\n", "")
+        filled = (before, after + payload, f"{lines}{moment.start}{form.names}, Signature=")
+        if type(headers) is tuple and len(moment.filled) < _MAX_FILLED:
+            moment.filled[headers, payload, summed] = filled
+        return filled
 
     def _at(self, second: int, credentials: Credentials) -> _Moment:
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second))
@@ -193,7 +225,7 @@ class Signer:
             f"Authorization: AWS4-HMAC-SHA256 Credential={credentials.access_key}/{scope}, "
             "SignedHeaders="
         )
-        return _Moment(second, stamp, inner, outer, start)
+        return _Moment(second, stamp, inner, outer, start, {})
 
     def _form(self, names: tuple[str, ...], credentials: Credentials) -> _Form:
         # The given values in their order, then the payload's hash and the time.

@@ -16,6 +16,7 @@ from objectstorage.s3.effects import BlockingDriver, Effects
 from objectstorage.s3.gathering import Gathering
 from objectstorage.s3.options import OPTION_NAMES, Options, parse_options
 from objectstorage.s3.reading import ObjectBody
+from objectstorage.s3.shortcut import Shortcut
 from objectstorage.storage import (
     UNSET,
     Capabilities,
@@ -66,7 +67,10 @@ class S3Storage(Storage):
             return connect(self._options, origin, tls)
 
         self._driver = BlockingDriver(
-            open_transport, self._core.client.origin, max(8, 2 * self._options.parts_in_flight)
+            open_transport,
+            self._core.client.origin,
+            max(8, 2 * self._options.parts_in_flight),
+            self._options.url,
         )
         _fork.register(self)
 
@@ -98,13 +102,10 @@ class S3Storage(Storage):
         """What is declared and known so far; `probe` asks the server for the rest."""
         return self._core.capabilities
 
-    def _run(self, operation: str, key: str | None, generator: Effects[_T]) -> _T:
+    def _run(self, operation: str, key: str | None, steps: Effects[_T] | Shortcut[_T]) -> _T:
         if self._closed:
             raise ErrClosed("the store is closed", key=key, operation=operation, storage=self.url)
-        try:
-            return self._driver.run(generator)
-        except StorageError as exc:
-            raise exc.at(key=key, operation=operation, storage=self.url)
+        return self._driver.run(steps, operation, key)
 
     def _iterate(self, operation: str, key: str | None, generator: Effects[None]) -> Iterator[Any]:
         self._check_open(operation)

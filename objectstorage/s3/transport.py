@@ -14,7 +14,7 @@ from objectstorage.bodies import pull
 from objectstorage.errors import ErrClosed
 from objectstorage.s3._body import BlockingBody, run_steps
 from objectstorage.s3._http import FIRST, MalformedReply, ReplyBody, is_interim
-from objectstorage.s3._plain import plain_reply
+from objectstorage.s3._plain import Heads
 from objectstorage.s3._sockets import Connection, Pool, TLSConnection
 from objectstorage.s3.exchange import (
     Exchange,
@@ -85,6 +85,7 @@ class Transport:
         self._idle_timeout = idle_timeout
         self._max_head = max_head
         self._max_error_body = max_error_body
+        self._heads = Heads()
         self._pool = Pool(max_connections)
         self.stats = Stats(self._pool)
 
@@ -98,7 +99,7 @@ class Transport:
         try:
             came = self._send_request(conn, exchange) or conn.recv(FIRST)
             rest: ReplyBody | bool
-            plain = plain_reply(exchange, came)
+            plain = self._heads.plain_reply(exchange, came)
             if plain is not None:
                 reply, rest = plain
             else:

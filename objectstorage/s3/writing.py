@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 import time
 from datetime import timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from objectstorage.errors import (
     ErrBackend,
@@ -37,13 +37,15 @@ from objectstorage.s3.replies import (
     unquoted,
 )
 from objectstorage.s3.retrying import Trace
-from objectstorage.s3.signing import quote_key, quoted
+from objectstorage.s3.shortcut import MORE, Shortcut
+from objectstorage.s3.signing import Headers, Signer, quote_key, quoted
 from objectstorage.s3.transport import Reply
 from objectstorage.s3.xml import parse_error, parse_text
 from objectstorage.storage import ObjectInfo, PutResult
 
 __all__ = [
     "Condition",
+    "Put",
     "etag_within",
     "found_ours",
     "object_headers",
@@ -105,16 +107,57 @@ def object_headers(
     content_type: str | None,
     metadata: dict[str, str],
     write_id: str | None,
-) -> list[tuple[str, str]]:
+) -> Headers:
     """Content type, metadata, encryption and write id of a new object."""
-    headers = [("content-type", content_type or NO_CONTENT_TYPE)]
-    if metadata:
-        headers += [(META + name, value) for name, value in metadata.items()]
+    kind = ("content-type", content_type or NO_CONTENT_TYPE)
+    options = client.options
+    if not metadata and write_id is None and not options.sse and not options.sse_kms_key:
+        return (kind,)
+    headers = [kind, *[(META + name, value) for name, value in metadata.items()]]
     if write_id is not None:
         headers.append((WRITE_ID, write_id))
-    if client.options.sse or client.options.sse_kms_key:
-        headers += sse_headers(client)
-    return headers
+    return headers + sse_headers(client)
+
+
+class Put(Shortcut[PutResult]):
+    """`put` of bytes in memory without a condition, tried as one exchange."""
+
+    __slots__ = ("_headers", "_payload", "_size")
+
+    def __init__(
+        self, client: Client, signer: Signer, key: str, data: bytes, deadline: float | None
+    ) -> None:
+        self.client = client
+        self.key = key
+        self._size = len(data)
+        self.signer = signer
+        options = client.options
+        self._payload = payload = BufferPayload(
+            data, checksum=options.checksum != "none", signed=options.sign_payload
+        )
+        self._headers = headers = object_headers(client, None, {}, None)
+        path = quote_key(options.prefix + key)
+        self.exchange = client.exchange(signer, "PUT", path, "", headers, payload, deadline)
+
+    def finish(self, reply: Reply) -> Any:
+        if reply.status == 200:
+            headers, checksum = reply.headers, self._payload.checksum
+            etag = unquoted(headers.get("etag", ""))
+            if etag and headers.get("x-amz-checksum-crc32", checksum) == checksum:
+                return PutResult(self.key, self._size, etag)
+        return MORE
+
+    def resume(self) -> Effects[PutResult]:
+        return put_payload(
+            self.client,
+            self.key,
+            self._payload,
+            self._size,
+            self._headers,
+            None,
+            self.exchange.deadline,
+            self,
+        )
 
 
 def put_payload(
@@ -122,9 +165,10 @@ def put_payload(
     key: str,
     payload: BufferPayload | StreamPayload,
     size: int,
-    headers: list[tuple[str, str]],
+    headers: Headers,
     condition: Condition | None,
     deadline: float | None,
+    attempt: Put | None = None,
 ) -> Effects[PutResult]:
     """One PUT, settled if its reply was lost."""
     path = quote_key(client.options.prefix + key)
@@ -141,6 +185,7 @@ def put_payload(
             trace=trace,
             deadline=deadline,
             raced=condition is not None,
+            attempt=attempt,
         )
     except ErrOutcomeUnknown as exc:
         if condition is None:
@@ -171,8 +216,8 @@ def put_payload(
 
 def _check_echo(checksum: str, reply: Reply) -> None:
     """What the server says it stored, where it says so."""
-    echoed = reply.headers.get("x-amz-checksum-crc32")
-    if echoed is not None and echoed != checksum and "-" not in echoed:
+    echoed = reply.headers.get("x-amz-checksum-crc32", checksum)
+    if echoed != checksum and "-" not in echoed:
         raise ErrIntegrity("the server stored bytes of another checksum")
 
 

@@ -1,0 +1,197 @@
+"""An operation tried as one exchange ends as it does without: same result, same requests."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import threading
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from scripted import Server, request
+
+from objectstorage import StorageError, aio, open_storage
+from objectstorage.s3.client import Client
+from objectstorage.s3.core import Core
+from objectstorage.s3.encoding import crc32_text
+from objectstorage.s3.shortcut import Shortcut
+
+DATE = b"Last-Modified: Wed, 25 Nov 2026 13:20:44 GMT\r\n"
+
+
+def answer(
+    line: bytes, body: bytes = b"", headers: bytes = b"", length: int | None = None
+) -> bytes:
+    size = len(body) if length is None else length
+    return b"HTTP/1.1 %b\r\n%bContent-Length: %d\r\n\r\n%b" % (line, headers + DATE, size, body)
+
+
+def error(line: bytes, code: bytes, headers: bytes = b"") -> bytes:
+    return answer(line, b"<Error><Code>%b</Code></Error>" % code, headers)
+
+
+SUM = crc32_text(zlib.crc32(b"ok")).encode()
+OK = answer(b"200 OK", b"ok", b'ETag: "e"\r\nx-amz-checksum-crc32: %b\r\n' % SUM)
+FOUND = answer(b"200 OK", b"", b'ETag: "e"\r\n', 2)
+STORED = answer(b"200 OK", b"", b'ETag: "e"\r\n')
+GONE = b"HTTP/1.1 204 No Content\r\n\r\n"
+BUSY = answer(b"503 Busy", b"", b"Retry-After: 0\r\n")
+CUT = b""  # the connection is closed instead of a reply
+SHORT = answer(b"200 OK", b"o", b'ETag: "e"\r\n', 2)  # and closed, too
+
+GOOD = {"get": OK, "stat": FOUND, "put": STORED, "delete": GONE}
+# Each a run of replies, with the good one at its end.
+SCRIPTS: dict[str, Sequence[bytes]] = {
+    "good": (),
+    "busy": (BUSY,),
+    "busy for ever": (BUSY,) * 9,
+    "lost": (CUT,),
+    "lost for ever": (CUT,) * 9,
+    "lost, then denied": (CUT, error(b"403 No", b"AccessDenied")),
+    "lost, then absent": (CUT, error(b"404 No", b"NoSuchKey")),
+    "busy, then lost": (BUSY, CUT),
+    "cut short": (SHORT,),
+    "malformed": (b"HTTP/1.1 200 OK\r\nContent-Length : 0\r\n\r\n",),
+    "absent": (error(b"404 No", b"NoSuchKey"),),
+    "no bucket": (error(b"404 No", b"NoSuchBucket"),),
+    "denied": (error(b"403 No", b"AccessDenied"),),
+    "internal": (error(b"500 No", b"InternalError"),),
+    "expired": (error(b"400 No", b"ExpiredToken"),),
+    "skewed": (error(b"403 No", b"RequestTimeTooSkewed", b"Date: " + DATE[15:]),),
+    "moved": (error(b"400 No", b"AuthorizationHeaderMalformed", b"x-amz-bucket-region: here\r\n"),),
+    "no ETag": (answer(b"200 OK", b"ok"),),
+    "another checksum": (
+        answer(b"200 OK", b"ok", b'ETag: "e"\r\nx-amz-checksum-crc32: AAAAAA==\r\n'),
+    ),
+    "failed after its head": (answer(b"200 OK", b"<Error><Code>InternalError</Code></Error>"),),
+    "nothing more": (answer(b"304 Same"),),
+    "a success of another kind": (answer(b"202 Later", b"", b'ETag: "e"\r\n'),),
+}
+
+
+class Lines:
+    """Gives one reply after the other, whatever connection asks, and notes the requests."""
+
+    def __init__(self, raw: Sequence[bytes], good: dict[bytes, bytes]) -> None:
+        self._raw = list(raw)
+        self._good = good
+        self._lock = threading.Lock()
+        self.asked: list[bytes] = []
+
+    def __call__(self, conn: socket.socket) -> None:
+        while head := request(conn)[0]:
+            with self._lock:
+                self.asked.append(head.split(b"\r\n")[0])
+                raw = self._raw.pop(0) if self._raw else self._good[head.split(b" ")[0]]
+            conn.sendall(raw)
+            if raw in (CUT, SHORT):
+                return
+
+
+TRIED_AGAIN = ("busy", "busy for ever", "lost", "lost for ever", "expired", "skewed", "moved")
+METHODS = {b"GET": OK, b"HEAD": FOUND, b"PUT": STORED, b"DELETE": GONE}
+ARGUMENTS: dict[str, tuple[Any, ...]] = {
+    "get": ("k",),
+    "stat": ("k",),
+    "put": ("k", b"ok"),
+    "delete": ("k",),
+}
+
+
+def plain(error: BaseException) -> Any:
+    """An error without what differs between two servers."""
+    told: list[Any] = []
+    found: BaseException | None = error
+    while found is not None:
+        text = re.sub(r"127\.0\.0\.1:\d+", "server", str(found))
+        told.append((type(found).__name__, text))
+        if isinstance(found, StorageError):
+            told.append((found.key, found.operation, found.code, found.status))
+        found = found.__cause__
+    return told
+
+
+def run(verb: str, face: str, script: Sequence[bytes], **given: Any) -> Any:
+    """What becomes of an operation on a store that was used before, and what was asked."""
+    lines = Lines([OK, *script], METHODS)
+    with Server(lines) as server:
+        options: dict[str, Any] = {
+            "endpoint": f"http://127.0.0.1:{server.port}",
+            "dialect": "generic",
+            "access_key": "key",
+            "secret_key": "secret",
+            "attempts": 3,
+            **given,
+        }
+
+        async def asynchronous() -> Any:
+            async with aio.open_storage("s3://bucket", **options) as store:
+                await store.get("before")
+                return await getattr(store, verb)(*ARGUMENTS[verb])
+
+        def blocking() -> Any:
+            with open_storage("s3://bucket", **options) as store:
+                store.get("before")
+                return getattr(store, verb)(*ARGUMENTS[verb])
+
+        try:
+            result: Any = asyncio.run(asynchronous()) if face == "aio" else blocking()
+        except StorageError as exc:
+            result = plain(exc)
+    return result, lines.asked[1:]
+
+
+@pytest.mark.parametrize("face", ["sync", "aio"])
+@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("verb", ARGUMENTS)
+def test_it_ends_as_without(
+    verb: str, script: str, face: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = SCRIPTS[script]
+    if verb == "stat":  # a HEAD's replies have no body
+        raw = [reply.partition(b"\r\n\r\n")[0] + b"\r\n\r\n" if reply else reply for reply in raw]
+    shortcut = run(verb, face, raw)
+    monkeypatch.setattr(Client, "steady", lambda _: None)
+    assert run(verb, face, raw) == shortcut
+    if script in TRIED_AGAIN:
+        assert len(shortcut[1]) > 1
+
+
+@pytest.mark.parametrize("face", ["sync", "aio"])
+@pytest.mark.parametrize("verb", ["put", "delete"])
+def test_a_lost_reply_without_another_try_is_unknown(verb: str, face: str) -> None:
+    told, asked = run(verb, face, [CUT], attempts=1)
+    assert told[0][0] == "ErrOutcomeUnknown"
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("verb", ARGUMENTS)
+def test_the_deadline_holds_for_all_attempts(verb: str) -> None:
+    later = answer(b"503 Busy", b"", b"Retry-After: 20\r\n")
+    told, asked = run(verb, "sync", [later], timeout=15)
+    kinds = [name for name, *_ in told]
+    # a 503 that is not S3's own may come after the work was done
+    assert kinds[0] == ("ErrTimeout" if verb in ("get", "stat") else "ErrOutcomeUnknown")
+    assert "ErrTimeout" in kinds
+    assert len(asked) == 1
+
+
+def test_most_requests_go_that_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[Any] = []
+
+    def noting(verb: Any) -> Any:
+        def wrapped(*given: Any) -> Any:
+            steps.append(verb(*given))
+            return steps[-1]
+
+        return wrapped
+
+    for verb in ARGUMENTS:
+        monkeypatch.setattr(Core, verb, noting(getattr(Core, verb)))
+    for verb in ARGUMENTS:
+        run(verb, "sync", [])
+    # The first of a store has to find out that there is a bucket.
+    assert [isinstance(step, Shortcut) for step in steps] == [False, True] * 4
