@@ -80,7 +80,8 @@ def _children_cpu() -> float:
 def local(root: str, quick: bool, save: Save) -> Part:
     """A local directory, beside bare calls and the peers."""
     layers = list(posix.TARGETS)
-    small, large = _small(quick), _large(quick, 256 * _MIB)
+    # many: what a disk writes back of one falls into the time of another
+    small, large = _small(quick), replace(_large(quick, 256 * _MIB), repeats=7 if quick else 21)
     groups = {
         "plain": _run(
             lambda name: posix.make(name, root),

@@ -61,12 +61,15 @@ class Connection(asyncio.BufferedProtocol):
                 self._received(self._at)
             return
         data = bytes(self._scratch[:nbytes])
-        if self._receiver is None:
+        receiver = self._receiver
+        if receiver is None:
             self._pending += data
             self._pause()
             self._wake_sender()
         else:
-            self._received(data)
+            self._receiver = None
+            if not receiver.done():
+                receiver.set_result(data)
 
     def _received(self, result: bytes | int) -> None:
         receiver, self._receiver, self._target = self._receiver, None, None

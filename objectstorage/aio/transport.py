@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import time
 from collections import deque
+from time import monotonic
 from typing import TypeVar
 
 from objectstorage.aio._connection import Connection, run_steps
@@ -233,11 +233,17 @@ class AsyncTransport:
 
     def _at_hand(self) -> Connection | None:
         """The connection used last, if it is good: what nearly all requests get."""
-        if not self._idle or self._closed or self.stats.in_use >= self._max_connections:
+        stats = self.stats
+        if not self._idle or self._closed or stats.in_use >= self._max_connections:
             return None
-        conn = self._reuse()
-        if conn is not None:
-            self.stats.in_use += 1
+        conn = self._idle[-1]
+        if monotonic() - conn.idle_since >= self._idle_timeout or not conn.quiet():
+            return None
+        self._idle.pop()
+        stats.reused += 1
+        stats.in_use += 1
+        self._busy.add(conn)
+        if self._watch is None:
             self._begin(conn)
         return conn
 
@@ -247,7 +253,7 @@ class AsyncTransport:
             raise ErrClosed("the store was closed")
         left = None
         try:
-            if deadline is not None and (left := deadline - time.monotonic()) <= 0:
+            if deadline is not None and (left := deadline - monotonic()) <= 0:
                 raise TimeoutError("the deadline passed")
             if self.stats.in_use < self._max_connections:
                 self.stats.in_use += 1
@@ -262,7 +268,7 @@ class AsyncTransport:
             raise failure(exc, self.place, "nothing") from exc
         self._begin(conn)
         if deadline is not None:
-            conn.set_deadline(deadline - time.monotonic())
+            conn.set_deadline(deadline - monotonic())
         return conn
 
     def _begin(self, conn: Connection) -> None:
@@ -274,7 +280,7 @@ class AsyncTransport:
         """The connection used last, unless it has died or aged."""
         while self._idle:
             conn = self._idle.pop()
-            if time.monotonic() - conn.idle_since < self._idle_timeout and conn.quiet():
+            if monotonic() - conn.idle_since < self._idle_timeout and conn.quiet():
                 self.stats.reused += 1
                 return conn
             self.stats.replaced += 1
@@ -332,7 +338,10 @@ class AsyncTransport:
             self._idle.append(conn)
         else:
             conn.abort()
-        self._next()
+        if self._line:
+            self._next()
+        else:
+            self.stats.in_use -= 1
 
     def _drop_soon(self, conn: Connection) -> None:
         """Close a connection, from any thread."""
@@ -343,7 +352,7 @@ class AsyncTransport:
     def _look(self) -> None:
         """Fail whoever has waited in vain for too long; one timer serves all connections."""
         assert self._loop is not None
-        now = time.monotonic()
+        now = monotonic()
         soonest = now + self._read_timeout
         for conn in list(self._busy):
             due = conn.due()
