@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+from asyncio import get_running_loop
 from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Iterable, Sequence
 from datetime import datetime
 from typing import Any, Literal, TypeVar
@@ -53,6 +54,7 @@ class AsyncS3Storage(AsyncStorage):
         # No loop survives a fork, and the connections are the parent's loop's.
         if self._driver is not None:
             self._forked = True
+            self._loop = None
             self._driver.after_fork()
 
     @property
@@ -74,7 +76,7 @@ class AsyncS3Storage(AsyncStorage):
                 operation=operation,
                 storage=self.url,
             )
-        loop = asyncio.get_running_loop()
+        loop = get_running_loop()
         if self._driver is None or self._loop is not loop:
             if self._driver is not None:
                 raise ErrBadRequest(
@@ -96,7 +98,10 @@ class AsyncS3Storage(AsyncStorage):
         self, operation: str, key: str | None, steps: Effects[_T] | Shortcut[_T]
     ) -> Coroutine[Any, Any, _T]:
         # no coroutine itself: each that is awaited through costs a step
-        return self._on_loop(operation).run(steps, operation, key)
+        driver = self._driver
+        if driver is None or self._closed or self._loop is not get_running_loop():
+            driver = self._on_loop(operation)
+        return driver.run(steps, operation, key)
 
     async def _items(
         self, operation: str, key: str | None, generator: Effects[None]

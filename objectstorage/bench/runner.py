@@ -88,7 +88,8 @@ def _run_cells(
     """Every cell once, then every cell again: so the repeats are spread over the run.
 
     What slows the machine for a while then hits one repeat of many cells, and
-    shows in their intervals, instead of all repeats of one.
+    shows in their intervals, instead of all repeats of one. Each repeat begins
+    with another layer: what the cell before left behind hits all of them.
     """
 
     def note(result: Result) -> None:
@@ -106,7 +107,8 @@ def _run_cells(
                         note(job)
                     else:
                         jobs[cell].append(job)
-            for job in jobs[cell]:
+            turn = repeat % len(jobs[cell]) if jobs[cell] else 0
+            for job in (*jobs[cell][turn:], *jobs[cell][:turn]):
                 if config.warmup:
                     _rounds(job, config, driver, seconds=config.warmup, count=None)
                 result = _measure(job, cell, repeat, config, driver)

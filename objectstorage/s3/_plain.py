@@ -131,14 +131,12 @@ class Heads:
             return None
         for shape in self._known.get(exchange.method, ()):
             match = shape.match(data)
-            if match is None:
-                continue
-            end = match.end()
-            length = int(match[shape.length]) if shape.length else 0
-            most = exchange.max_body
-            if len(data) != end + length or (most is not None and length > most):
-                return None
-            return Reply(shape.status, Fields(shape, match), data[end:], length), shape.keep
+            if match is not None:
+                body = data[match.end() :]
+                length = int(match[shape.length]) if shape.length else 0
+                if len(body) != length or length > exchange.max_body:
+                    return None
+                return Reply(shape.status, Fields(shape, match), body, length), shape.keep
         return self._first(exchange, data)
 
     def _first(self, exchange: Exchange, data: bytes) -> tuple[Reply, bool] | None:
@@ -166,8 +164,7 @@ class Heads:
         ):
             return None
         length = 0 if bodiless else int(said or "")
-        most = exchange.max_body
-        if len(data) != end + length or (most is not None and length > most):
+        if len(data) != end + length or length > exchange.max_body:
             return None
         keep = kept == "keep-alive"
         if len(headers) == len(pairs) <= _MAX_FIELDS:

@@ -22,6 +22,7 @@ from objectstorage.errors import (
 from objectstorage.s3.dialect import DIALECTS, Dialect, dialect_of
 from objectstorage.s3.effects import Block, Close, Connect, Effects, Sleep
 from objectstorage.s3.encoding import EMPTY, Payload
+from objectstorage.s3.exchange import NO_LIMIT
 from objectstorage.s3.replies import error_of, http_date
 from objectstorage.s3.retrying import Budget, Retries, Trace, retry_after
 from objectstorage.s3.signing import REGION, Credentials, Headers, Signer
@@ -180,7 +181,7 @@ class Client:
             payload.checksum,
         )
         # Only an object may be large; the other replies are documents.
-        most = None if method == "GET" and key and not query else MAX_DOCUMENT
+        most = NO_LIMIT if method == "GET" and key and not query else MAX_DOCUMENT
         return Exchange(method, head, payload.body(), stream, deadline, into, most)
 
     def call(
@@ -215,19 +216,20 @@ class Client:
         elif deadline is None:
             deadline = self.deadline()
         while True:
-            if attempt is not None:
-                signer, exchange = attempt.signer, attempt.exchange
+            made, attempt = attempt, None
+            if made is not None:
+                signer, exchange = made.signer, made.exchange
             else:
-                found_signer = self._signer
-                if found_signer is None or time.time() >= self._renew_at:
-                    found_signer = yield from _traced(self.sign_in(found_signer), trace)
-                signer = found_signer
+                known = self._signer
+                if known is None or time.time() >= self._renew_at:
+                    known = yield from _traced(self.sign_in(known), trace)
+                signer = known
                 exchange = self.exchange(
                     signer, method, key, query, headers, payload, deadline, stream, into
                 )
             asked: float | None = None
             try:
-                reply: Reply = (yield exchange) if attempt is None else attempt.reply()
+                reply: Reply = (yield exchange) if made is None else made.reply()
             except TransportError as exc:
                 cause: StorageError = (ErrTimeout if exc.timeout else ErrUnavailable)(str(exc))
                 cause.__cause__ = exc
@@ -267,12 +269,10 @@ class Client:
                     )
                 ):
                     if payload.repeatable:
-                        attempt = None
                         continue
                     raise ErrUnavailable("the data can't be read again for another try") from cause
                 else:
                     return reply
-            attempt = None
             retries = retries or Retries(options, budget, deadline, trace)
             pause = retries.pause(cause, asked, repeatable=payload.repeatable)
             _log.debug(

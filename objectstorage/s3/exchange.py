@@ -6,6 +6,7 @@ or an event loop's.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
@@ -14,6 +15,7 @@ from objectstorage.errors import ErrIntegrity
 from objectstorage.s3._http import Buffer, MalformedReply, ReplyBody, Steps, read_head
 
 __all__ = [
+    "NO_LIMIT",
     "Exchange",
     "Outgoing",
     "Reply",
@@ -23,6 +25,9 @@ __all__ = [
     "failure",
     "receive",
 ]
+
+NO_LIMIT = sys.maxsize
+"""Of a body in bytes."""
 
 Sent: TypeAlias = Literal["nothing", "some", "all"]
 """How much of a request may have reached the server."""
@@ -149,7 +154,7 @@ class Exchange:
         stream: bool = False,
         deadline: float | None = None,
         into: memoryview | None = None,
-        max_body: int | None = None,
+        max_body: int = NO_LIMIT,
     ) -> None:
         self.method = method
         self.head = head
@@ -212,7 +217,7 @@ def receive(
         len(rest) == length
         and exchange.into is None
         and not exchange.stream
-        and (exchange.max_body is None or length <= exchange.max_body)
+        and length <= exchange.max_body
     ):
         # the short way of nearly all replies
         return Reply(status, headers, rest, length), parser.keep_alive
