@@ -210,6 +210,7 @@ def test_heads_of_many_kinds_are_read_and_not_kept() -> None:
                 assert dict(found[0].headers) == {f"x-{number}": "a", "content-length": "0"}
     assert len(heads._known["GET"]) == 6
     assert len(heads._seen) <= 256
+    assert heads._often > 2  # ever fewer are worth it
 
 
 def test_a_refused_head_is_refused_by_the_long_way() -> None:

@@ -185,5 +185,8 @@ class Heads:
             seen[sight] = count
             return
         seen.pop(sight, None)
+        known = self._known.get(method, ())
+        if len(known) == _MAX_KNOWN:
+            self._often *= 2  # of so many that come and go, few are worth an expression
         shape = _Shape(line, names, bodiless=bodiless, keep=keep)
-        self._known[method] = (shape, *self._known.get(method, ())[: _MAX_KNOWN - 1])
+        self._known[method] = (shape, *known[: _MAX_KNOWN - 1])
