@@ -76,7 +76,8 @@ def test_bench_measures_layers_in_turns(tmp_path, capsys):
     options = ["--workloads", "get", "--layers", "sync,async,fsspec", "--repeats", "2", *QUICK]
     assert bench("memory://bench-layers", *options, "--save", str(saved)) == 0
     lines = [json.loads(line) for line in saved.read_text().splitlines()]
-    assert [line["layer"] for line in lines[1:]] == ["sync", "async", "fsspec"] * 2
+    turns = ["sync", "async", "fsspec", "async", "fsspec", "sync"]
+    assert [line["layer"] for line in lines[1:]] == turns
     assert "async" in capsys.readouterr().out
 
 
