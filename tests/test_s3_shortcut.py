@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from scripted import Server, request
 
-from objectstorage import StorageError, aio, open_storage
+from objectstorage import ErrOutcomeUnknown, StorageError, aio, open_storage
 from objectstorage.s3.client import Client
 from objectstorage.s3.core import Core
 from objectstorage.s3.encoding import crc32_text
@@ -195,3 +195,42 @@ def test_most_requests_go_that_way(monkeypatch: pytest.MonkeyPatch) -> None:
         run(verb, "sync", [])
     # The first of a store has to find out that there is a bucket.
     assert [isinstance(step, Shortcut) for step in steps] == [False, True] * 4
+
+
+@pytest.mark.parametrize("steady", [True, False])
+@pytest.mark.parametrize("verb", ARGUMENTS)
+def test_cancelled_when_all_was_sent(
+    verb: str, steady: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = threading.Event()
+
+    def silent(conn: socket.socket) -> None:
+        request(conn)
+        conn.sendall(OK)
+        request(conn)
+        asked.set()
+        request(conn)  # until the client leaves
+
+    async def cancel(port: int) -> BaseException:
+        async with aio.open_storage(
+            "s3://bucket",
+            endpoint=f"http://127.0.0.1:{port}",
+            dialect="generic",
+            access_key="key",
+            secret_key="secret",
+        ) as store:
+            await store.get("before")
+            if not steady:
+                monkeypatch.setattr(Client, "steady", lambda _: None)
+            task = asyncio.ensure_future(getattr(store, verb)(*ARGUMENTS[verb]))
+            await asyncio.to_thread(asked.wait)
+            task.cancel()
+            (result,) = await asyncio.gather(task, return_exceptions=True)
+            assert isinstance(result, BaseException)
+            return result
+
+    with Server(silent) as server:
+        result = asyncio.run(cancel(server.port))
+    # a read is just cancelled; of a write nobody knows
+    known = asyncio.CancelledError if verb in ("get", "stat") else ErrOutcomeUnknown
+    assert type(result) is known

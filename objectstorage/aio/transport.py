@@ -338,10 +338,7 @@ class AsyncTransport:
             self._idle.append(conn)
         else:
             conn.abort()
-        if self._line:
-            self._next()
-        else:
-            self.stats.in_use -= 1
+        self._next()
 
     def _drop_soon(self, conn: Connection) -> None:
         """Close a connection, from any thread."""

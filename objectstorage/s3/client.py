@@ -149,9 +149,13 @@ class Client:
             return None
         return self._signer
 
-    def deadline(self) -> float | None:
-        """Of an operation that begins now, on the monotonic clock."""
-        timeout = self.options.timeout
+    def deadline(self, timeout: float | None = None) -> float | None:
+        """Of an operation that begins now, on the monotonic clock.
+
+        timeout: in seconds, instead of the store's.
+        """
+        if timeout is None:
+            timeout = self.options.timeout
         return None if timeout is None else time.monotonic() + timeout
 
     def exchange(

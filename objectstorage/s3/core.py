@@ -7,7 +7,6 @@ happened; nothing of the contract is decided there.
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, TypeVar
@@ -230,9 +229,7 @@ class Core:
         timeout: float | None,
     ) -> Effects[PutResult] | Shortcut[PutResult]:
         """See `Storage.put`. `data` may be a `Source` already."""
-        if timeout is None:
-            timeout = self.options.timeout
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = self.client.deadline(timeout)
         if (
             type(data) is bytes
             and size is None
@@ -249,23 +246,6 @@ class Core:
             if signer is not None:
                 return Put(self.client, signer, key, data, deadline)
         return self._put(key, data, size, content_type, metadata, create, if_match, deadline)
-
-    def _put_buffer(
-        self,
-        key: str,
-        data: bytes | memoryview,
-        content_type: str | None,
-        metadata: dict[str, str],
-        condition: Condition | None,
-        deadline: float | None,
-    ) -> Effects[PutResult]:
-        client, options = self.client, self.options
-        payload = BufferPayload(
-            data, checksum=options.checksum != "none", signed=options.sign_payload
-        )
-        write_id = condition.write_id if condition is not None else None
-        headers = object_headers(client, content_type, metadata, write_id)
-        return put_payload(client, key, payload, len(data), headers, condition, deadline)
 
     def _put(
         self,
@@ -324,14 +304,13 @@ class Core:
         if one and length is not None:
             if condition is not None:
                 yield from self._require("put", condition.verb)
+            payload: BufferPayload | StreamPayload
+            checksum = options.checksum != "none"
             if buffer is not None:
-                return (
-                    yield from self._put_buffer(
-                        key, buffer, content_type, metadata, condition, deadline
-                    )
-                )
-            assert source is not None  # one of the two holds the data
-            payload = StreamPayload(source, length, checksum=options.checksum != "none")
+                payload = BufferPayload(buffer, checksum=checksum, signed=options.sign_payload)
+            else:
+                assert source is not None  # one of the two holds the data
+                payload = StreamPayload(source, length, checksum=checksum)
             headers = object_headers(
                 self.client,
                 content_type,

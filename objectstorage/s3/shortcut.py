@@ -1,9 +1,10 @@
 """Operations that one request nearly always carries out, without a generator for it.
 
-Running it as a generator makes up a quarter of what a small request costs a client.
-So get, stat, put and delete are tried as one exchange first. What it comes to,
-if that is anything but plain success, is handed to the operation's generator as
-its first attempt: there is one policy of retries, and one mapping of errors.
+Running it as a generator is a tenth of a get's instructions, the network left
+out, and an eighth of a put's. So get, stat, put and delete are tried as one
+exchange first. What it comes to, if that is anything but plain success, is
+handed to the operation's generator as its first attempt: there is one policy of
+retries, and one mapping of errors.
 """
 
 from __future__ import annotations
