@@ -217,6 +217,17 @@ class TestCompare:
         assert main(["compare", "slow://", "memory://", *options]) == 0
         assert re.search(r"(?m)^get .* faster$", capsys.readouterr().out)
 
+    def test_a_slowed_store_is_slower_in_another_run_too(self, tmp_path, capsys):
+        options = ["--workloads", "get", *QUICK, "--repeats", "6", "--save"]
+        fast, slow = str(tmp_path / "fast"), str(tmp_path / "slow")
+        assert bench("memory://", *options, fast) == bench("slow://", *options, slow) == 0
+        capsys.readouterr()
+        assert main(["compare", fast, slow, "--fail-on", "slower", "--json"]) == 8
+        found = json.loads(capsys.readouterr().out.splitlines()[-1])
+        assert found["verdict"] == "slower"
+        assert 0 < found["machine"] < 10
+        assert main(["compare", slow, fast, "--fail-on", "slower"]) == 0
+
     def test_a_run_against_itself_is_the_same(self, tmp_path, capsys):
         saved, page = str(tmp_path / "r.jsonl"), tmp_path / "c.html"
         assert bench("memory://", "--workloads", "get,list", *QUICK, "--save", saved) == 0

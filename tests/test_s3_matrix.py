@@ -239,7 +239,9 @@ class Cell:
             assert may or not left, f"uploads left: {left}"
             for upload in left:
                 direct.abort_upload(upload)
-            assert list(direct.list_uploads()) == []
+            # one more may begin even now: the server carries out a request it got before the reset
+            aborted = {upload.upload_id for upload in left}
+            assert aborted.isdisjoint(upload.upload_id for upload in direct.list_uploads())
 
     def _check_next(self, store: Storage, direct: Storage) -> None:
         """What is asked next gets its own reply, and no other."""

@@ -1,10 +1,16 @@
-"""Two sets of results side by side: what differs, by how much, how surely."""
+"""Two sets of results side by side: what differs, by how much, how surely.
+
+Layers of one run took turns on the same machine. Between two runs that may have
+become faster or slower: they are compared as if it had not (`adjusted`), and
+where that can't be told, what the machine may have made is no difference.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+from objectstorage.bench.adjusted import adjusted, machine_speed, widened
 from objectstorage.bench.config import Cell
 from objectstorage.bench.results import METRICS, Report
 from objectstorage.bench.stats import Ratio, median, ratio
@@ -54,6 +60,9 @@ class Comparison:
     verdict: Verdict
     errors: tuple[int, int] = (0, 0)
     """Operations that failed, in all repeats: what is not done is done fast."""
+    machine: float | None = None
+    """How fast the machine itself was during B, as a multiple of during A; `speed` is what
+    remains without it. None if both took turns, or nobody looked."""
 
 
 def differences(a: Side, b: Side) -> list[Difference]:
@@ -96,9 +105,14 @@ def compare(
         if not xs or not ys:
             alone.append(cell)
             continue
+        results = a.report.of(a.layer, cell), b.report.of(b.layer, cell)
         both = paired and len(xs) == len(ys)
         # a metric of which less is better is turned over, so that more is speed
         speed = ratio(xs, ys, paired=both) if METRICS[metric] else ratio(ys, xs, paired=both)
+        machine = None if paired or metric == "memory" else machine_speed(*results)
+        if machine is not None:
+            speed = adjusted(*results, metric) or widened(speed, machine)
+        errors = [sum(sum(result.errors.values()) for result in side) for side in results]
         compared.append(
             Comparison(
                 cell,
@@ -106,15 +120,11 @@ def compare(
                 median(ys),
                 speed,
                 verdict(speed, tolerance),
-                (_errors(a, cell), _errors(b, cell)),
+                (errors[0], errors[1]),
+                machine,
             )
         )
     return compared, alone
-
-
-def _errors(side: Side, cell: Cell) -> int:
-    results = side.report.cells()[side.layer, cell]
-    return sum(sum(result.errors.values()) for result in results)
 
 
 def verdict(speed: Ratio, tolerance: float = 0.05) -> Verdict:

@@ -14,6 +14,7 @@ from itertools import islice
 from time import perf_counter, process_time
 from typing import Protocol
 
+from objectstorage.bench.machine import Machine
 from objectstorage.bench.workloads import Moved, Operation
 
 __all__ = ["Driver", "Pace", "Record", "drive_threads"]
@@ -58,13 +59,21 @@ class Pace:
     seconds: how long; None for no end but `count`'s.
     count: operations in all, dealt out to the workers; None for no limit.
     rate: operations a second in all; None for one after the other.
+    machine: its speed is sampled between operations that are not paced.
     """
 
     def __init__(
-        self, workers: int, *, seconds: float | None, count: int | None, rate: float | None
+        self,
+        workers: int,
+        *,
+        seconds: float | None,
+        count: int | None,
+        rate: float | None,
+        machine: Machine | None = None,
     ) -> None:
         self.workers = workers
         self.rate = rate
+        self._machine = machine
         self.seconds = float("inf") if seconds is None else seconds
         self._count = count
         self.start = self.end = self.cpu = 0.0
@@ -91,6 +100,15 @@ class Pace:
         if self._count is None:
             return None
         return len(range(worker, self._count, self.workers))
+
+    def sample_due(self, worker: int) -> float:
+        """When a worker is to `sample`; one of them does."""
+        return self._machine.due if self._machine is not None and not worker else float("inf")
+
+    def sample(self, start: float) -> float:
+        """Look how fast the machine is; how long the round's time stood still meanwhile."""
+        assert self._machine is not None
+        return self._machine.sample(start, self.cpu)
 
     def due(self, worker: int, n: int) -> float:
         """When a worker's nth operation starts; the workers take turns."""
@@ -149,6 +167,7 @@ def _work(operations: Iterator[Operation], pace: Pace, worker: int, record: Reco
     limit = pace.limit(worker)
     pace.wait()
     start, end, paced = pace.start, pace.end, pace.rate is not None
+    sample_due = pace.sample_due(worker)
     for n, (kind, call, args, check) in enumerate(islice(operations, limit)):
         if paced:
             due = pace.due(worker, n)
@@ -157,6 +176,10 @@ def _work(operations: Iterator[Operation], pace: Pace, worker: int, record: Reco
             began = due
         else:
             began = clock()
+            if began >= sample_due:
+                held = pace.sample(start)
+                start, end, sample_due = start + held, end + held, pace.sample_due(worker)
+                began = clock()
         # behind its rate, a round does not go on after its end until it has caught up
         if began >= end or (paced and clock() >= end) or stop.is_set():
             return

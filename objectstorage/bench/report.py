@@ -105,6 +105,7 @@ def comparison_table(compared: Sequence[Comparison], metric: str) -> Table:
         f"B {metric}",
         "B's speed",
         "95 %",
+        "machine",
         "errors A/B",
         "B is",
     )
@@ -119,6 +120,7 @@ def comparison_table(compared: Sequence[Comparison], metric: str) -> Table:
                 metric_text(metric, c.b),
                 f"{c.speed.value:.2f}×",
                 ratio_text(c.speed),
+                "-" if c.machine is None else f"{c.machine:.2f}×",
                 f"{c.errors[0]}/{c.errors[1]}",
                 c.verdict,
             )

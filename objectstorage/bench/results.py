@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, get_args, get_origin, get_type_hints
 
 from objectstorage.bench.config import Cell
+from objectstorage.bench.machine import Part
 from objectstorage.bench.stats import median
 from objectstorage.errors import ErrBadRequest
 
@@ -28,6 +29,8 @@ class Result:
     latency: per kind of operation, and "all": min, max and the percentiles that
         the number of samples allows.
     first_byte: the same for the time to a streamed body's first bytes.
+    parts: the measurement cut where the machine's own speed was looked at, a `Part`
+        each, which see.
     cpu_seconds: the client's, all its threads.
     peak_memory: what was resident beyond the start, the samples left out;
         None where the system can't tell.
@@ -47,6 +50,7 @@ class Result:
     latency: dict[str, dict[str, float]] = field(default_factory=dict)
     first_byte: dict[str, float] = field(default_factory=dict)
     per_second: list[int] = field(default_factory=list)
+    parts: list[list[float]] = field(default_factory=list)
     cpu_seconds: float = 0.0
     peak_memory: int | None = None
     errors: dict[str, int] = field(default_factory=dict)
@@ -124,9 +128,17 @@ class Report:
                 found.setdefault((result.layer, result.cell), []).append(result)
         return found
 
+    def of(self, layer: str, cell: Cell | None = None) -> list[Result]:
+        """The layer's results, of one cell or of all, what was skipped left out."""
+        return [
+            result
+            for result in self.results
+            if result.layer == layer and result.skipped is None and cell in (None, result.cell)
+        ]
+
     def samples(self, layer: str, cell: Cell, metric: str) -> list[float]:
         """One number a repeat."""
-        return every(self.cells().get((layer, cell), []), metric)
+        return every(self.of(layer, cell), metric)
 
     def median(self, layer: str, cell: Cell, metric: str) -> float | None:
         """The median over the repeats, None if none has it."""
@@ -182,6 +194,8 @@ def load(lines: Iterable[str]) -> Report:
                 result = Result(**_checked(record, Result))
                 if result.operations and not result.items:
                     raise ValueError("operations that did nothing")
+                for part in result.parts:
+                    Part.of(part)
                 report.results.append(result)
             else:
                 raise ErrBadRequest(f"line {number} is no part of a benchmark's results")

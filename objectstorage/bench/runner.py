@@ -11,6 +11,7 @@ from time import perf_counter, process_time
 
 from objectstorage.bench.config import Cell, Config, environment
 from objectstorage.bench.driver import Driver, Pace, Record, drive_threads
+from objectstorage.bench.machine import Machine
 from objectstorage.bench.memory import peak_memory, release, reset_peak, resident_memory
 from objectstorage.bench.results import Report, Result
 from objectstorage.bench.stats import per_second, percentiles
@@ -161,7 +162,13 @@ class _Tally:
 
 
 def _rounds(
-    job: Workload, config: Config, driver: Driver, *, seconds: float, count: int | None
+    job: Workload,
+    config: Config,
+    driver: Driver,
+    *,
+    seconds: float,
+    count: int | None,
+    machine: Machine | None = None,
 ) -> _Tally:
     """Rounds until the seconds, or the operations, are used up."""
     tally = _Tally()
@@ -175,7 +182,10 @@ def _rounds(
             seconds=seconds - tally.seconds if count is None else None,
             count=None if count is None else count - tally.attempts,
             rate=config.rate,
+            machine=machine,
         )
+        if machine is not None:
+            machine.base, machine.base_cpu = tally.seconds, tally.cpu
         known = reset_peak()
         resident, before = resident_memory(), tally.attempts
         (job.target.driver or driver)(job.operations, pace, records)
@@ -194,8 +204,13 @@ def _rounds(
 def _measure(job: Workload, cell: Cell, repeat: int, config: Config, driver: Driver) -> Result:
     release()
     retries = job.retries
-    tally = _rounds(job, config, driver, seconds=config.duration, count=config.count)
+    machine = Machine(alone=cell.concurrency == 1)
+    tally = _rounds(
+        job, config, driver, seconds=config.duration, count=config.count, machine=machine
+    )
     after = job.retries
+    parts = machine.parts(tally.ends, tally.seconds, tally.cpu)
+    tally.cpu = max(0.0, tally.cpu - machine.cpu)
     every: array[float] = array("d")
     for samples in tally.latencies.values():
         every.extend(samples)
@@ -218,5 +233,6 @@ def _measure(job: Workload, cell: Cell, repeat: int, config: Config, driver: Dri
         peak_memory=tally.peak,
         errors=dict(tally.errors),
         retries=None if retries is None or after is None else after - retries,
+        parts=[[round(number, 9) for number in part] for part in parts],
         client_bound=behind or tally.cpu > _BUSY * tally.seconds > 0,
     )

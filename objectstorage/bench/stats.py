@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from statistics import NormalDist
 from typing import NamedTuple
 
-__all__ = ["PERCENTILES", "Ratio", "median", "per_second", "percentiles", "ratio"]
+__all__ = ["PERCENTILES", "Ratio", "bootstrap", "median", "per_second", "percentiles", "ratio"]
 
 PERCENTILES = {"p50": 500, "p90": 900, "p95": 950, "p99": 990, "p99.9": 999}
 """The percentiles that are looked at, in thousandths."""
@@ -105,18 +105,27 @@ def ratio(a: Sequence[float], b: Sequence[float], *, paired: bool, seed: int = 0
         return Ratio(1.0, 1.0, 1.0)
     pairs = [y / x for x, y in zip(a, b, strict=True)] if paired else []
     value = median(pairs) if paired else median(b) / median(a)
-    fewest = min(len(a), len(b))
+
+    def draw(rng: random.Random) -> float:
+        if paired:
+            return median(rng.choices(pairs, k=len(pairs)))
+        return median(rng.choices(b, k=len(b))) / median(rng.choices(a, k=len(a)))
+
+    return bootstrap(value, draw, min(len(a), len(b)), seed=seed)
+
+
+def bootstrap(
+    value: float, draw: Callable[[random.Random], float], fewest: int, *, seed: int = 0
+) -> Ratio:
+    """The interval of a ratio, by drawing the repeats again and again.
+
+    draw: the ratio of repeats drawn at random, as many as there were.
+    fewest: how many repeats the side with fewer has; see `ratio`.
+    """
     if fewest < _FEWEST:
         return Ratio(value, 0.0, float("inf"))
     rng = random.Random(seed)
-    if paired:
-        drawn = [median(rng.choices(pairs, k=len(pairs))) for _ in range(_RESAMPLES)]
-    else:
-        drawn = [
-            median(rng.choices(b, k=len(b))) / median(rng.choices(a, k=len(a)))
-            for _ in range(_RESAMPLES)
-        ]
-    drawn.sort()
+    drawn = sorted(draw(rng) for _ in range(_RESAMPLES))
     tail = int(len(drawn) * _tail(fewest))
     return Ratio(value, drawn[tail], drawn[-1 - tail])
 

@@ -57,8 +57,13 @@ async def _work(operations: Iterator[Operation], pace: Pace, worker: int, record
     """As the threads', but for the awaits."""
     clock = perf_counter
     start, end, paced = pace.start, pace.end, pace.rate is not None
+    sample_due = pace.sample_due(worker)
     for n, (kind, call, args, check) in enumerate(islice(operations, pace.limit(worker))):
         began = pace.due(worker, n) if paced else clock()
+        if not paced and began >= sample_due:
+            held = pace.sample(start)
+            start, end, sample_due = start + held, end + held, pace.sample_due(worker)
+            began = clock()
         if began >= end or (paced and clock() >= end):
             return
         if paced and began > clock():

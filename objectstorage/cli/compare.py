@@ -2,7 +2,9 @@
 
 Tells what differs between the two sides first, then, for each cell that both
 have, B's speed as a multiple of A's, the interval that holds it with 95 %, and
-whether B is faster, slower, the same, or whether that can't be said.
+whether B is faster, slower, the same, or whether that can't be said. Of two
+runs, "machine" is how fast the machine itself was during B, as a multiple of
+during A, and the speed is what remains without that.
 """
 
 from __future__ import annotations
