@@ -7,7 +7,7 @@ import re
 import socket
 import threading
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -42,7 +42,7 @@ BUSY = answer(b"503 Busy", b"", b"Retry-After: 0\r\n")
 CUT = b""  # the connection is closed instead of a reply
 SHORT = answer(b"200 OK", b"o", b'ETag: "e"\r\n', 2)  # and closed, too
 
-GOOD = {"get": OK, "stat": FOUND, "put": STORED, "delete": GONE}
+PART = answer(b"206 Part", b"ok", b'ETag: "e"\r\nContent-Range: bytes 1-2/4\r\n')
 # Each a run of replies, with the good one at its end.
 SCRIPTS: dict[str, Sequence[bytes]] = {
     "good": (),
@@ -68,6 +68,15 @@ SCRIPTS: dict[str, Sequence[bytes]] = {
     ),
     "failed after its head": (answer(b"200 OK", b"<Error><Code>InternalError</Code></Error>"),),
     "nothing more": (answer(b"304 Same"),),
+    "all instead of a part": (
+        answer(b"200 OK", b"body", b'ETag: "e"\r\nContent-Range: bytes 0-3/4\r\n'),
+    ),
+    "another part": (answer(b"206 Part", b"ok", b'ETag: "e"\r\nContent-Range: bytes 0-1/4\r\n'),),
+    "a part of another length": (
+        answer(b"206 Part", b"o", b'ETag: "e"\r\nContent-Range: bytes 1-1/4\r\n'),
+    ),
+    "a part without an ETag": (answer(b"206 Part", b"ok", b"Content-Range: bytes 1-2/4\r\n"),),
+    "no such part": (error(b"416 No", b"InvalidRange"),),
     "a success of another kind": (answer(b"202 Later", b"", b'ETag: "e"\r\n'),),
 }
 
@@ -93,11 +102,14 @@ class Lines:
 
 TRIED_AGAIN = ("busy", "busy for ever", "lost", "lost for ever", "expired", "skewed", "moved")
 METHODS = {b"GET": OK, b"HEAD": FOUND, b"PUT": STORED, b"DELETE": GONE}
-ARGUMENTS: dict[str, tuple[Any, ...]] = {
-    "get": ("k",),
-    "stat": ("k",),
-    "put": ("k", b"ok"),
-    "delete": ("k",),
+READS = ("get", "stat", "fetch", "get_range")
+CALLS: dict[str, Callable[[Any], Any]] = {
+    "get": lambda store: store.get("k"),
+    "stat": lambda store: store.stat("k"),
+    "put": lambda store: store.put("k", b"ok"),
+    "delete": lambda store: store.delete("k"),
+    "fetch": lambda store: store.fetch("k"),
+    "get_range": lambda store: store.get_range("k", start=1, length=2),
 }
 
 
@@ -116,7 +128,8 @@ def plain(error: BaseException) -> Any:
 
 def run(verb: str, face: str, script: Sequence[bytes], **given: Any) -> Any:
     """What becomes of an operation on a store that was used before, and what was asked."""
-    lines = Lines([OK, *script], METHODS)
+    good = METHODS | ({b"GET": PART} if verb == "get_range" else {})
+    lines = Lines([OK, *script], good)
     with Server(lines) as server:
         options: dict[str, Any] = {
             "endpoint": f"http://127.0.0.1:{server.port}",
@@ -130,12 +143,12 @@ def run(verb: str, face: str, script: Sequence[bytes], **given: Any) -> Any:
         async def asynchronous() -> Any:
             async with aio.open_storage("s3://bucket", **options) as store:
                 await store.get("before")
-                return await getattr(store, verb)(*ARGUMENTS[verb])
+                return await CALLS[verb](store)
 
         def blocking() -> Any:
             with open_storage("s3://bucket", **options) as store:
                 store.get("before")
-                return getattr(store, verb)(*ARGUMENTS[verb])
+                return CALLS[verb](store)
 
         try:
             result: Any = asyncio.run(asynchronous()) if face == "aio" else blocking()
@@ -146,7 +159,7 @@ def run(verb: str, face: str, script: Sequence[bytes], **given: Any) -> Any:
 
 @pytest.mark.parametrize("face", ["sync", "aio"])
 @pytest.mark.parametrize("script", SCRIPTS)
-@pytest.mark.parametrize("verb", ARGUMENTS)
+@pytest.mark.parametrize("verb", CALLS)
 def test_it_ends_as_without(
     verb: str, script: str, face: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,13 +181,13 @@ def test_a_lost_reply_without_another_try_is_unknown(verb: str, face: str) -> No
     assert len(asked) == 1
 
 
-@pytest.mark.parametrize("verb", ARGUMENTS)
+@pytest.mark.parametrize("verb", CALLS)
 def test_the_deadline_holds_for_all_attempts(verb: str) -> None:
     later = answer(b"503 Busy", b"", b"Retry-After: 20\r\n")
     told, asked = run(verb, "sync", [later], timeout=15)
     kinds = [name for name, *_ in told]
     # a 503 that is not S3's own may come after the work was done
-    assert kinds[0] == ("ErrTimeout" if verb in ("get", "stat") else "ErrOutcomeUnknown")
+    assert kinds[0] == ("ErrTimeout" if verb in READS else "ErrOutcomeUnknown")
     assert "ErrTimeout" in kinds
     assert len(asked) == 1
 
@@ -189,16 +202,16 @@ def test_most_requests_go_that_way(monkeypatch: pytest.MonkeyPatch) -> None:
 
         return wrapped
 
-    for verb in ARGUMENTS:
+    for verb in ("get", "stat", "put", "delete", "fetch"):
         monkeypatch.setattr(Core, verb, noting(getattr(Core, verb)))
-    for verb in ARGUMENTS:
+    for verb in CALLS:
         run(verb, "sync", [])
     # The first of a store has to find out that there is a bucket.
-    assert [isinstance(step, Shortcut) for step in steps] == [False, True] * 4
+    assert [isinstance(step, Shortcut) for step in steps] == [False, True] * len(CALLS)
 
 
 @pytest.mark.parametrize("steady", [True, False])
-@pytest.mark.parametrize("verb", ARGUMENTS)
+@pytest.mark.parametrize("verb", CALLS)
 def test_cancelled_when_all_was_sent(
     verb: str, steady: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -222,7 +235,7 @@ def test_cancelled_when_all_was_sent(
             await store.get("before")
             if not steady:
                 monkeypatch.setattr(Client, "steady", lambda _: None)
-            task = asyncio.ensure_future(getattr(store, verb)(*ARGUMENTS[verb]))
+            task = asyncio.ensure_future(CALLS[verb](store))
             await asyncio.to_thread(asked.wait)
             task.cancel()
             (result,) = await asyncio.gather(task, return_exceptions=True)
@@ -232,5 +245,5 @@ def test_cancelled_when_all_was_sent(
     with Server(silent) as server:
         result = asyncio.run(cancel(server.port))
     # a read is just cancelled; of a write nobody knows
-    known = asyncio.CancelledError if verb in ("get", "stat") else ErrOutcomeUnknown
+    known = asyncio.CancelledError if verb in READS else ErrOutcomeUnknown
     assert type(result) is known

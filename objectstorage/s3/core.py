@@ -370,8 +370,28 @@ class Core:
         end: int | None,
         if_match: str | Unset,
         if_none_match: str | Unset,
-    ) -> Effects[Fetched]:
+    ) -> Effects[Fetched] | Shortcut[Fetched]:
         """See `Storage.fetch`."""
+        if (
+            if_match is UNSET
+            and if_none_match is UNSET
+            and type(start) is int
+            and start >= 0
+            and (end is None or (type(end) is int and end > start))
+            and self._is_plain(key)
+            and (signer := self.client.steady()) is not None
+        ):
+            return reading.Fetch(self.client, signer, key, start, end)
+        return self._fetch(key, start, end, if_match, if_none_match)
+
+    def _fetch(
+        self,
+        key: str,
+        start: int,
+        end: int | None,
+        if_match: str | Unset,
+        if_none_match: str | Unset,
+    ) -> Effects[Fetched]:
         check_range(start, end)
         match, none_match = self._etag(if_match), check_condition(if_none_match)
         if none_match is not None and not _ETAG.fullmatch(none_match):

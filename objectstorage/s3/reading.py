@@ -6,7 +6,7 @@ import time
 from bisect import bisect_right
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from objectstorage._plans import GAP
 from objectstorage.errors import (
@@ -32,7 +32,10 @@ from objectstorage.s3.signing import quote_key, quoted
 from objectstorage.s3.transport import Reply, TransportError
 from objectstorage.storage import Fetched, ObjectInfo
 
-__all__ = ["Get", "ObjectBody", "Stat", "fetch", "get", "get_ranges", "stat"]
+if TYPE_CHECKING:
+    from objectstorage.s3.signing import Signer
+
+__all__ = ["Fetch", "Get", "ObjectBody", "Stat", "fetch", "get", "get_ranges", "stat"]
 
 _CHECKSUM_MODE = ("x-amz-checksum-mode", "ENABLED")
 _WITH_CHECKSUM = (_CHECKSUM_MODE,)
@@ -105,6 +108,34 @@ def get(client: Client, key: str, attempt: Get | None = None) -> Effects[bytes]:
     return reply.body if type(reply.body) is bytes else bytes(reply.body)
 
 
+class Fetch(Shortcut[Fetched]):
+    """`fetch` without a condition, of all or of a range that HTTP can say, as one exchange."""
+
+    __slots__ = ("_end", "_start")
+    METHOD = "GET"
+    CHECKED = _WITH_CHECKSUM
+
+    def __init__(
+        self, client: Client, signer: Signer, key: str, start: int, end: int | None
+    ) -> None:
+        self._start = start
+        self._end = end
+        ranged = start != 0 or end is not None
+        super().__init__(client, signer, key, [("range", _range(start, end))] if ranged else None)
+
+    def finish(self, reply: Reply) -> Any:
+        ranged = self._start != 0 or self._end is not None
+        if ranged and reply.status == 206:
+            info = info_of(self.key, reply)
+            return _part(info, reply, self._start, self._end)
+        if not ranged and reply.status == 200 and _crc_matches(reply):
+            return Fetched(bytes(reply.body), info_of(self.key, reply))
+        return MORE
+
+    def resume(self) -> Effects[Fetched]:
+        return fetch(self.client, self.key, self._start, self._end, None, None, attempt=self)
+
+
 def fetch(
     client: Client,
     key: str,
@@ -113,6 +144,7 @@ def fetch(
     if_match: str | None,
     if_none_match: str | None,
     resolved: bool = False,
+    attempt: Fetch | None = None,
 ) -> Effects[Fetched]:
     """Bytes of one version and what is known of it; ranges as `Storage.fetch` has them.
 
@@ -132,8 +164,9 @@ def fetch(
     if if_none_match is not None:
         headers.append(("if-none-match", quoted(if_none_match)))
     path = quote_key(client.options.prefix + key)
-    for attempt in range(client.options.attempts):
-        reply = yield from client.call("GET", path, "", headers)
+    for _ in range(client.options.attempts):
+        reply = yield from client.call("GET", path, "", headers, attempt=attempt)
+        attempt = None
         if ranged:
             _correct(reply)
         status = reply.status
@@ -149,15 +182,10 @@ def fetch(
                 first, stop = resolve_range(start, end, info.size)
                 return Fetched(bytes(reply.body)[first:stop], info)
             if status == 206:
-                first, stop = resolve_range(start, end, info.size)
-                if len(reply.body) != stop - first:
-                    raise ErrIntegrity(f"{len(reply.body)} bytes came, not {stop - first}")
-                _check_place(reply, first)
-            elif not _crc_matches(reply):
-                if attempt + 1 < client.options.attempts:
-                    continue
-                raise ErrIntegrity("the checksum differs from the one the server keeps")
-            return Fetched(bytes(reply.body), info)
+                return _part(info, reply, start, end)
+            if _crc_matches(reply):
+                return Fetched(bytes(reply.body), info)
+            continue
         # SeaweedFS has no ranges of an empty object `a` beside `a/b`: it says 404.
         folders = client.dialect is not None and client.dialect.folder_order
         if not resolved and (status == 416 or (status == 404 and ranged and folders)):
@@ -167,6 +195,15 @@ def fetch(
             yield from stat(client, key)
         raise _read_error(client, reply, if_match)
     raise ErrIntegrity("the checksum differs from the one the server keeps")
+
+
+def _part(info: ObjectInfo, reply: Reply, start: int, end: int | None) -> Fetched:
+    """What a partial reply holds, if it is what was asked for."""
+    first, stop = resolve_range(start, end, info.size)
+    if len(reply.body) != stop - first:
+        raise ErrIntegrity(f"{len(reply.body)} bytes came, not {stop - first}")
+    _check_place(reply, first)
+    return Fetched(bytes(reply.body), info)
 
 
 def _range(start: int, end: int | None) -> str:

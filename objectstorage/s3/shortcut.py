@@ -1,8 +1,8 @@
 """Operations that one request nearly always carries out, without a generator for it.
 
 Running it as a generator is a tenth of a get's instructions, the network left
-out, and an eighth of a put's. So get, stat, put and delete are tried as one
-exchange first. What it comes to, if that is anything but plain success, is
+out, and an eighth of a put's. So get, fetch, stat, put and delete are tried as
+one exchange first. What it comes to, if that is anything but plain success, is
 handed to the operation's generator as its first attempt: there is one policy of
 retries, and one mapping of errors.
 """
@@ -32,7 +32,7 @@ class Shortcut(Generic[_T]):
 
     That is a `Reply`, or the exception instead of one. `signer` made the signature.
     A request without a body needs no `__init__` of its own: `CHECKED` are headers
-    that are sent if checksums are wanted.
+    that are sent if checksums are wanted and no others are given.
     """
 
     __slots__ = ("client", "exchange", "key", "outcome", "signer")
@@ -43,17 +43,21 @@ class Shortcut(Generic[_T]):
     exchange: Exchange
     outcome: Reply | BaseException | None
 
-    def __init__(self, client: Client, signer: Signer, key: str) -> None:
+    def __init__(
+        self, client: Client, signer: Signer, key: str, headers: Headers | None = None
+    ) -> None:
         self.client = client
         self.signer = signer
         self.key = key
         options = client.options
+        if headers is None:
+            headers = self.CHECKED if options.checksum != "none" else ()
         self.exchange = client.exchange(
             signer,
             self.METHOD,
             quote_key(options.prefix + key),
             "",
-            self.CHECKED if options.checksum != "none" else (),
+            headers,
             deadline=client.deadline(),
         )
 
