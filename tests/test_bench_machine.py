@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import random
 from math import exp
+from time import thread_time
+from types import SimpleNamespace
 
 import pytest
 
 from objectstorage import ErrBadRequest, open_storage
-from objectstorage.bench import Config, layer_target, load, run, stats, storage_target
+from objectstorage.bench import (
+    Config,
+    driver,
+    layer_target,
+    load,
+    machine,
+    run,
+    stats,
+    storage_target,
+    tasks,
+)
 from objectstorage.bench.adjusted import adjusted, machine_speed, widened
 from objectstorage.bench.compare import Side, compare
+from objectstorage.bench.driver import Pace, Record
 from objectstorage.bench.html import render
 from objectstorage.bench.machine import Machine, Part
 from objectstorage.bench.report import comparison_table
 from objectstorage.bench.results import Result
 from objectstorage.bench.runner import new_report
-from objectstorage.bench.stats import Ratio
+from objectstorage.bench.stats import Ratio, ratio
+from objectstorage.bench.workloads import Moved, Operation
 
 FAST, SLOW = 0.00035, 0.00065
 
@@ -48,8 +63,8 @@ def measured(
             took = SLOW if slow else FAST
             reference = took * exp(rng.gauss(0, 0.08 * noise))
             each = time * mood * (took / FAST) ** slope * exp(rng.gauss(0, 0.03 * noise))
-            parts.append([reference, 25.0, 25.0 / each, 20.0])
-        operations = round(sum(part[2] for part in parts))
+            parts.append([reference, 25.0, float(round(25.0 / each)), 20.0])
+        operations = int(sum(part[2] for part in parts))
         results.append(
             Result(
                 layer="sync",
@@ -61,7 +76,7 @@ def measured(
                 items=operations,
                 seconds=1000.0,
                 cpu_seconds=800.0,
-                latency={"all": {"min": time, "p50": 1000 / operations, "max": 2 * time}},
+                latency={"all": {"min": time, "p50": 1000 / operations, "p99": 2000 / operations}},
                 parts=parts,
             )
         )
@@ -98,9 +113,46 @@ class TestAdjusted:
         b = measured(0.002, 0.7, slope=0.6, seed=2, noise=0)
         assert adjusted(a, b, "throughput") == pytest.approx((0.5, 0.5, 0.5), rel=1e-3)
 
-    def test_a_machine_of_one_speed_leaves_the_plain_ratio(self):
-        a, b = measured(0.001, 0, noise=0), measured(0.002, 0, noise=0)
-        assert adjusted(a, b, "throughput").value == pytest.approx(0.5)
+    @pytest.mark.parametrize("noise", [0, 1])
+    def test_a_machine_of_one_speed_leaves_the_plain_ratio(self, noise):
+        a, b = measured(0.001, 0, noise=noise), measured(0.002, 0, noise=noise, seed=1)
+        plain = ratio(
+            [r.operations / r.seconds for r in a],
+            [r.operations / r.seconds for r in b],
+            paired=False,
+        )
+        assert adjusted(a, b, "throughput") == pytest.approx(plain, rel=0.02)
+
+    @pytest.mark.parametrize("metric", ["throughput", "cpu", "p50", "p99"])
+    @pytest.mark.parametrize(("factor", "says"), [(1.0, "inconclusive"), (4.0, "slower")])
+    def test_one_that_changed_between_the_runs_alone_may_have_made_it(self, factor, says, metric):
+        # nothing tells how much of that the operation feels
+        a, b = measured(0.001, 0.0, seed=1), measured(0.001 * factor, 1.0, seed=2)
+        ((found,), _) = compare(side(a, "a"), side(b, "b"), metric=metric)
+        assert found.machine == pytest.approx(0.54, abs=0.02)
+        assert found.speed.value == pytest.approx(0.54 / factor, rel=0.05)
+        assert found.verdict == says
+
+    def test_the_time_of_what_fails_counts(self):
+        a, b = measured(0.001, 0.5, seed=1), measured(0.001, 0.5, seed=1)
+        for result in b:
+            for part in result.parts[::2]:
+                part[2] = 0.0
+        assert adjusted(a, b, "throughput").value == pytest.approx(0.5, rel=0.05)
+        for result in b:
+            for part in result.parts:
+                part[2] = 0.0
+        assert adjusted(a, b, "throughput") is None
+
+    def test_an_operation_may_be_many_objects(self):
+        a, b = measured(0.001, 0.5, seed=1), measured(0.001, 0.5, seed=1)
+        b = [Result(**{**vars(r), "items": 3 * r.items}) for r in b]
+        for metric in ("throughput", "cpu"):
+            assert adjusted(a, b, metric).value == pytest.approx(3)
+
+    def test_nothing_feels_the_machine_twice_as_much_as_the_reference_work(self):
+        a, b = (measured(0.001, share, slope=3, seed=3, noise=0) for share in (0.2, 0.8))
+        assert adjusted(a, b, "throughput").value < 0.95
 
     def test_slower_on_a_faster_machine_is_noise_not_a_slope(self):
         a, b = (measured(0.001, share, slope=-1, seed=3, noise=0) for share in (0.2, 0.8))
@@ -138,16 +190,34 @@ class TestAdjusted:
 
 
 class TestWidened:
-    def test_a_latency_that_the_machine_may_have_made_is_inconclusive(self):
-        a, b = measured(0.001, 0.1, seed=1), measured(0.001, 0.9, seed=2)
-        ((found,), _) = compare(side(a, "a"), side(b, "b"), metric="p50")
-        assert found.speed.value < 0.75
-        assert found.verdict == "inconclusive"
+    @pytest.mark.parametrize(
+        ("metric", "shares"), [("p50", (0.4, 0.75)), ("p50", (0.1, 0.9)), ("p99", (0.002, 0.05))]
+    )
+    @pytest.mark.parametrize(("factor", "says"), [(1, "inconclusive"), (10, "slower")])
+    def test_a_percentile_jumps_from_one_speed_to_another(self, metric, shares, factor, says):
+        a = measured(0.001, shares[0], seed=1)
+        b = measured(0.001 * factor, shares[1], seed=2)
+        for results, time in ((a, 0.001), (b, 0.001 * factor * SLOW / FAST)):
+            results[:] = [
+                Result(**{**vars(r), "latency": {"all": {metric: time + r.repeat * 1e-7}}})
+                for r in results
+            ]
+        ((found,), _) = compare(side(a, "a"), side(b, "b"), metric=metric)
+        assert found.speed.value == pytest.approx(FAST / SLOW / factor, rel=0.01)
+        assert found.verdict == says
 
-    def test_one_that_it_can_not_have_made_is_slower(self):
-        a, b = measured(0.001, 0.1, seed=1), measured(0.010, 0.9, seed=2)
-        ((found,), _) = compare(side(a, "a"), side(b, "b"), metric="p50")
+    @pytest.mark.parametrize("metric", ["p50", "p99"])
+    def test_on_a_steady_machine_it_is_plainly_slower(self, metric):
+        a, b = measured(0.001, 0, seed=1), measured(0.0012, 0, seed=2)
+        ((found,), _) = compare(side(a, "a"), side(b, "b"), metric=metric)
         assert found.verdict == "slower"
+
+    def test_whether_it_is_steady_takes_several_samples(self):
+        a, b = measured(0.001, 0, seed=1), measured(0.0012, 0, seed=2)
+        for result in (*a, *b):
+            del result.parts[1:]
+        ((found,), _) = compare(side(a, "a"), side(b, "b"), metric="p50")
+        assert found.verdict == "inconclusive"
 
     def test_memory_is_as_much_on_a_slow_machine(self):
         a, b = measured(0.001, 0.1, seed=1), measured(0.001, 0.9, seed=2)
@@ -156,13 +226,14 @@ class TestWidened:
         ((found,), _) = compare(side(a, "a"), side(b, "b"), metric="memory")
         assert (found.machine, found.verdict) == (None, "same")
 
-    @pytest.mark.parametrize("machine", [None, 1.0, 1.04, 0.97])
-    def test_the_usual_noise_widens_nothing(self, machine):
-        assert widened(Ratio(1.0, 0.9, 1.1), machine) == Ratio(1.0, 0.9, 1.1)
+    def test_the_usual_noise_widens_nothing(self):
+        a, b = measured(0.001, 0, seed=1), measured(0.001, 0, seed=2)
+        assert widened(Ratio(1.0, 0.9, 1.1), a, b) == Ratio(1.0, 0.9, 1.1)
 
-    @pytest.mark.parametrize(("machine", "bounds"), [(0.5, (0.9, 2.2)), (2.0, (0.45, 1.1))])
-    def test_all_of_it_may_be_the_machine(self, machine, bounds):
-        assert widened(Ratio(1.0, 0.9, 1.1), machine) == Ratio(1.0, *bounds)
+    def test_all_of_it_may_be_the_machine(self):
+        fast, slow = measured(0.001, 0, noise=0), measured(0.001, 1, noise=0)
+        factor, plain = SLOW / FAST, Ratio(1.0, 0.9, 1.1)
+        assert widened(plain, fast, slow) == pytest.approx((1.0, 0.9 / factor, 1.1 * factor))
 
 
 class TestParts:
@@ -180,10 +251,27 @@ class TestParts:
         result = self.one(face, workloads=(workload,), count=3000)
         parts = [Part.of(numbers) for numbers in result.parts]
         assert sum(part.operations for part in parts) == result.operations == 3000
-        # time stood still for the samples, but for what led up to the first one
-        assert sum(part.seconds for part in parts) <= result.seconds
-        assert result.cpu_seconds >= 0.5 * sum(part.cpu_seconds for part in parts)
+        # time stood still for the samples, and the first one was at once
+        assert 0.9 * result.seconds < sum(part.seconds for part in parts) <= result.seconds + 1e-6
         assert all(part.reference > 0 for part in parts)
+
+    def test_the_samples_take_nobodys_cpu(self, monkeypatch):
+        def work():
+            end = thread_time() + 0.1
+            while thread_time() < end:
+                pass
+
+        monkeypatch.setattr(machine, "_reference_work", work)
+        result = self.one(count=40)
+        assert result.parts[0][0] >= 0.1
+        assert result.cpu_seconds < 0.1
+        assert sum(part[3] for part in result.parts) < 0.1
+
+    def test_the_cpu_of_many_rounds_goes_on(self):
+        result = self.one(workloads=("delete",), count=20_000)
+        assert len(result.parts) > 2
+        for part in map(Part.of, result.parts):
+            assert part.cpu_seconds <= 1.5 * part.seconds + 0.01
 
     @pytest.mark.parametrize("face", ["sync", "async"])
     def test_a_long_measurement_has_many(self, face):
@@ -202,22 +290,10 @@ class TestParts:
     def test_operations_at_a_rate_are_not_held_up(self, face):
         assert self.one(face, count=20, rate=2000.0).parts == []
 
-    def test_what_only_fails_has_none(self):
-        machine = Machine(alone=True)
-        machine.sample(0.0, 0.0)
-        assert machine.parts([], 1.0, 1.0) == []
-
-    def test_the_time_of_the_samples_is_nobodys(self):
-        machine = Machine(alone=False)
-        held = [machine.sample(0.0, 0.0) for _ in range(3)]
-        first, second, third = machine._samples
-        assert held == [0.0, 0.0, 0.0]
-        assert first.began < first.ended < second.began < second.ended < third.began
-        assert machine.cpu == first.took + second.took + third.took
-        between = [(first.ended + second.began) / 2, (second.began + second.ended) / 2]
-        (part,) = machine.parts(between, third.ended, third.cpu)
-        assert (part.operations, part.seconds) == (1, second.began - first.ended)
-        assert part.reference == (first.took + second.took) / 2
+    def test_a_clock_that_ticks_rarely_takes_none(self, monkeypatch):
+        coarse = SimpleNamespace(resolution=0.0156)
+        monkeypatch.setattr(machine, "get_clock_info", lambda _: coarse)
+        assert self.one(count=100).parts == []
 
     def test_they_are_saved_and_loaded(self):
         target = storage_target(open_storage("memory://"))
@@ -232,8 +308,11 @@ class TestParts:
             [[1.0, 1.0, 5, 1.0, 1.0]],
             [[0.0, 1.0, 5, 1.0]],
             [[1.0, 0, 5, 1.0]],
-            [[1.0, 1.0, 0, 1.0]],
+            [[1.0, 1.0, 0.5, 1.0]],
             [[1.0, 1.0, 5, -1.0]],
+            [[1e-300, 1.0, 5, 1.0]],
+            [[1.0, 1e300, 5, 1.0]],
+            [[1.0, 1.0, 10**400, 1.0]],
             [1.0],
             {"parts": []},
         ],
@@ -244,6 +323,80 @@ class TestParts:
         assert load([header, line]).results
         with pytest.raises(ErrBadRequest, match="line 2"):
             load([header, json.dumps(json.loads(line) | {"parts": parts})])
+
+
+class Clocks:
+    """Wall, CPU and thread time that pass when told to."""
+
+    def __init__(self, monkeypatch, module):
+        self.wall = self.cpu = self.thread = 100.0
+        monkeypatch.setattr(module, "perf_counter", lambda: self.wall)
+        monkeypatch.setattr(module, "process_time", lambda: self.cpu)
+        if module is machine:
+            monkeypatch.setattr(module, "thread_time", lambda: self.thread)
+            monkeypatch.setattr(module, "_reference_work", lambda: self.go(0.5, 0.4, 0.25))
+
+    def go(self, wall, cpu, thread=0.0):
+        self.wall, self.cpu, self.thread = self.wall + wall, self.cpu + cpu, self.thread + thread
+
+
+class TestClock:
+    @pytest.mark.parametrize("alone", [True, False])
+    def test_samples_of_two_rounds(self, alone, monkeypatch):
+        clocks = Clocks(monkeypatch, machine)
+        looks = Machine(alone=alone)
+        held = 0.5 if alone else 0.0
+        start, cpu = clocks.wall, clocks.cpu
+        assert looks.sample(start, cpu) == held
+        clocks.go(2.0, 1.0)
+        assert looks.sample(start + held, cpu) == held
+        clocks.go(1.0, 0.5)
+        # what lies between the rounds is nobody's
+        looks.base, looks.base_cpu = clocks.wall - start - 2 * held, clocks.cpu - cpu
+        base = looks.base
+        clocks.go(7.0, 7.0)
+        start, cpu = clocks.wall, clocks.cpu
+        clocks.go(1.0, 0.5)
+        looks.sample(start, cpu)
+        clocks.go(3.0, 2.0)
+        end = base + clocks.wall - start - held
+        first = 0.5 - held
+        ends = [first + 1.0, first + 2.0, base + 0.5, base + 1.0, end]
+        parts = looks.parts(ends, end, looks.base_cpu + clocks.cpu - cpu)
+        assert parts == [
+            Part(0.25, pytest.approx(2.0), 2, pytest.approx(1.0)),
+            Part(0.25, pytest.approx(2.0), 2, pytest.approx(1.0)),
+            Part(0.25, pytest.approx(3.0), 1, pytest.approx(2.0)),
+        ]
+        assert looks.cpu == pytest.approx(0.75)
+
+    @pytest.mark.parametrize("face", ["threads", "tasks"])
+    def test_time_stands_still_for_the_only_worker(self, face, monkeypatch):
+        clocks = Clocks(monkeypatch, driver)
+        monkeypatch.setattr(tasks, "perf_counter", lambda: clocks.wall)
+
+        class Looks(Machine):
+            def sample(self, start, start_cpu):
+                clocks.go(20.0, 0.0)
+                self.due = clocks.wall + 2.5
+                return 20.0
+
+        def work():
+            clocks.go(1.0, 0.0)
+
+        async def awaited():
+            work()
+
+        record = Record()
+        pace = Pace(1, seconds=9.5, count=None, rate=None, machine=Looks(alone=True))
+        call = work if face == "threads" else awaited
+        loop = tasks.TaskDriver()
+        drive = driver.drive_threads if face == "threads" else loop
+        operation = Operation("x", call, (), lambda _: Moved())
+        drive(lambda _: itertools.repeat(operation), pace, [record])
+        loop.close()
+        assert list(record.ends) == [pytest.approx(n + 1) for n in range(10)]
+        assert clocks.wall == pytest.approx(100 + 10 + 4 * 20)
 
 
 def test_the_table_and_the_page_tell_how_fast_the_machine_was() -> None:

@@ -3,7 +3,9 @@
 By how much the machine's speed changes an operation's time depends on what the
 operation does: all of it on memory, none on a server far away. The runs tell
 themselves, by their parts (`Machine`): within each, the logarithm of the time
-is regressed on that of the reference work's, one slope for both.
+is regressed on that of the reference work's, one slope for both. Where the
+machine kept its speed within the runs and not between them, and of percentiles,
+nobody can tell: what it may have made is then no difference.
 """
 
 from __future__ import annotations
@@ -26,8 +28,8 @@ _LAG = 2
 # Of the variance of samples, what those soon after must have in common with them to be a
 # second opinion: a machine that keeps its speed has nothing but noise.
 _COMMON = 0.5
-# Sums of squares that are rounding, not speeds that differ.
-_NO_SPREAD = 1e-9
+# A variance that is rounding, not speeds that differ.
+_NO_SPREAD = 1e-12
 _STEEPEST = 2.0
 
 
@@ -35,8 +37,8 @@ def adjusted(a: Sequence[Result], b: Sequence[Result], metric: str) -> Ratio | N
     """B's speed as a multiple of A's, were the machine's the same; of one cell's repeats.
 
     The slope is fitted anew in each resample of the bootstrap, so that the
-    interval holds what is not known of it. None if a side has no parts, or the
-    metric can't be told of parts.
+    interval holds what is not known of it; without one it is as `widened`. None
+    if a side has no parts, or the metric can't be told of parts.
 
     >>> def run(speed):
     ...     parts = [[1.0, 1.0, 100 * speed, 1.0], [2.0, 1.0, 50 * speed, 1.0]]
@@ -54,24 +56,40 @@ def adjusted(a: Sequence[Result], b: Sequence[Result], metric: str) -> Ratio | N
     sides = [_side(results, metric) for results in (a, b)]
     if not all(sides):
         return None
-    lag = _lag(sides)
+    flips = _flips(sides)
 
     def draw(rng: random.Random) -> float:
-        return _speed([rng.choices(side, k=len(side)) for side in sides], lag)
+        return _speed([rng.choices(side, k=len(side)) for side in sides], flips)
 
-    return bootstrap(_speed(sides, lag), draw, min(map(len, sides)))
+    speed = bootstrap(_speed(sides, flips), draw, min(map(len, sides)))
+    return speed if flips else _without(speed, machine_speed(a, b))
 
 
-def widened(speed: Ratio, machine: float | None) -> Ratio:
-    """The interval with what the machine's own speed may have made of it.
+def widened(speed: Ratio, a: Sequence[Result], b: Sequence[Result]) -> Ratio:
+    """The interval of a percentile with what the machine's own speed may have made of it.
 
-    For what can't be adjusted: all of an operation's time may go with the
-    machine's speed, or none.
-
-    >>> widened(Ratio(0.5, 0.4, 0.6), 0.5)
-    Ratio(value=0.5, low=0.4, high=1.2)
+    All of an operation's time may go with the machine's speed, or none; and a
+    percentile may lie among what was done while the machine was fast on one side,
+    and while it was slow on the other.
     """
-    if machine is None or max(machine, 1 / machine) <= _APART:
+    sides = [_side(results, "throughput") for results in (a, b)]
+    machine = machine_speed(a, b)
+    if not all(sides) or machine is None:
+        return speed
+    if _looks_again(sides) and not _flips(sides) and not _apart(machine):
+        return speed
+    every = [x for side in sides for repeat in side for x in repeat.references]
+    most = exp(max(every) - min(every))
+    return Ratio(speed.value, speed.low / most, speed.high * most)
+
+
+def _apart(machine: float) -> bool:
+    return max(machine, 1 / machine) > _APART
+
+
+def _without(speed: Ratio, machine: float | None) -> Ratio:
+    """The interval with the speed there is if all of it went with the machine's."""
+    if machine is None or not _apart(machine):
         return speed
     return Ratio(speed.value, speed.low / max(1, machine), speed.high / min(1, machine))
 
@@ -88,15 +106,6 @@ def machine_speed(a: Sequence[Result], b: Sequence[Result]) -> float | None:
     return took[0] / took[1]
 
 
-class _Point(NamedTuple):
-    """A part in logarithms: of the reference work's time, x, and of an item's, y."""
-
-    x: float
-    y: float
-    time: float
-    items: float
-
-
 class _Products(NamedTuple):
     """Sums over the pairs of parts that lie so far apart."""
 
@@ -108,15 +117,26 @@ class _Products(NamedTuple):
 class _Repeat:
     """One repeat: the sums that a slope is fitted by, and its time without the machine's part.
 
-    x, y: the side's means, which the sums are about.
+    Of a part, x is the logarithm of the reference work's time, y of an item's.
     """
 
-    def __init__(self, points: Sequence[_Point], x: float, y: float) -> None:
-        self._points = points
-        self.count = len(points)
-        off = [(point.x - x, point.y - y) for point in points]
-        self.x, self.y = fsum(point[0] for point in off), fsum(point[1] for point in off)
+    def __init__(self, parts: Sequence[tuple[float, float, float]]) -> None:
+        """parts: the reference work's time, the time, the items; of some of them, an item."""
+        self.references = [log(reference) for reference, _, _ in parts]
+        self._times = [time for _, time, _ in parts]
+        self._items = fsum(items for _, _, items in parts)
+        # where nothing succeeded there is no time of an item; it took its time none the less
+        self.points = [
+            (log(reference), log(time / items)) for reference, time, items in parts if items
+        ]
         self.products: dict[int, _Products] = {}
+        self.x = self.y = 0.0
+        self._known: dict[float, float] = {}
+
+    def about(self, x: float, y: float) -> None:
+        """Sum up, about these means."""
+        off = [(point[0] - x, point[1] - y) for point in self.points]
+        self.x, self.y = fsum(point[0] for point in off), fsum(point[1] for point in off)
         for lag in (0, _LAG):
             pairs = list(zip(off, off[lag:], strict=False))
             self.products[lag] = _Products(
@@ -124,7 +144,6 @@ class _Repeat:
                 fsum(one[0] * two[0] for one, two in pairs),
                 fsum(one[0] * two[1] + two[0] * one[1] for one, two in pairs) / 2,
             )
-        self._known: dict[float, float] = {}
 
     def time(self, slope: float) -> float:
         """The logarithm of an item's time where the reference work takes a second.
@@ -132,8 +151,9 @@ class _Repeat:
         If an item takes t x^slope, there was room for so many times 1/t items.
         """
         if slope not in self._known:
-            room = fsum(point.time * exp(-slope * point.x) for point in self._points)
-            self._known[slope] = log(room / fsum(point.items for point in self._points))
+            parts = zip(self._times, self.references, strict=True)
+            room = fsum(time * exp(-slope * x) for time, x in parts)
+            self._known[slope] = log(room / self._items)
         return self._known[slope]
 
 
@@ -141,58 +161,59 @@ _Side = Sequence[_Repeat]
 
 
 def _side(results: Sequence[Result], metric: str) -> list[_Repeat]:
-    """The repeats that have parts."""
+    """The repeats that have parts in which something was done."""
     found = []
     for result in results:
-        points = []
+        parts = []
         for part in map(Part.of, result.parts):
             time = part.seconds if metric == "throughput" else part.cpu_seconds
             if time:
                 items = part.operations * result.items / result.operations
-                points.append(_Point(log(part.reference), log(time / items), time, items))
-        if points:
-            found.append(points)
-    every = [point for points in found for point in points]
-    if not every:
-        return []
-    x, y = (fsum(point[n] for point in every) / len(every) for n in (0, 1))
-    return [_Repeat(points, x, y) for points in found]
+                parts.append((part.reference, time, items))
+        if any(items for _, _, items in parts):
+            found.append(_Repeat(parts))
+    points = [point for repeat in found for point in repeat.points]
+    for repeat in found:
+        repeat.about(*(fsum(point[n] for point in points) / len(points) for n in (0, 1)))
+    return found
 
 
-def _lag(sides: Sequence[_Side]) -> int:
-    """How far apart the samples are of which the slope is told.
+def _looks_again(sides: Sequence[_Side]) -> int:
+    """How many pairs of samples there are by which `_flips` can tell."""
+    return sum(repeat.products[_LAG].pairs for side in sides for repeat in side)
 
-    By the sample beside a part alone the slope is too flat, for the noise of
-    samples; that of another does not have the same. But a machine that keeps
-    its speed has nothing else, and of that no slope is told.
+
+def _flips(sides: Sequence[_Side]) -> bool:
+    """Whether the machine changed its speed within the runs, for longer than a part.
+
+    Samples soon after one another then have much in common, which noise has not.
     """
     own, later = ([r.products[lag] for side in sides for r in side] for lag in (0, _LAG))
-    if not sum(each.pairs for each in later):
-        return 0
-    common = sum(each.xx for each in later) / sum(each.pairs for each in later)
+    pairs = _looks_again(sides)
     spread = sum(each.xx for each in own) / sum(each.pairs for each in own)
-    return _LAG if common > _COMMON * spread else 0
+    return bool(pairs) and sum(each.xx for each in later) / pairs > _COMMON * spread > _NO_SPREAD
 
 
-def _slope(sides: Sequence[_Side], lag: int) -> float:
+def _slope(sides: Sequence[_Side]) -> float:
     """Of the time on the reference work's, within the sides, to three digits.
 
-    Nothing gets slower as the machine gets faster, or feels it twice as much as the
-    reference work does: what lies outside is noise.
+    By the sample beside a part it would be too flat, for the noise of samples; that of
+    another part is not the same. Nothing gets slower as the machine gets faster, or feels
+    it twice as much as the reference work does: what lies outside is noise.
     """
     above = below = 0.0
     for side in sides:
-        count = sum(repeat.count for repeat in side)
+        count = sum(len(repeat.points) for repeat in side)
         x = sum(repeat.x for repeat in side) / count
         y = sum(repeat.y for repeat in side) / count
         for repeat in side:
-            pairs, xx, xy = repeat.products[lag]
+            pairs, xx, xy = repeat.products[_LAG]
             above += xy - pairs * x * y
             below += xx - pairs * x * x
-    return round(min(_STEEPEST, max(0.0, above / below)), 3) if below > _NO_SPREAD else 0.0
+    return round(min(_STEEPEST, max(0.0, above / below)), 3) if below > 0 else 0.0
 
 
-def _speed(sides: Sequence[_Side], lag: int) -> float:
-    slope = _slope(sides, lag)
+def _speed(sides: Sequence[_Side], flips: bool) -> float:
+    slope = _slope(sides) if flips else 0.0
     a, b = (median(repeat.time(slope) for repeat in side) for side in sides)
     return exp(a - b)

@@ -111,7 +111,7 @@ def compare(
         speed = ratio(xs, ys, paired=both) if METRICS[metric] else ratio(ys, xs, paired=both)
         machine = None if paired or metric == "memory" else machine_speed(*results)
         if machine is not None:
-            speed = adjusted(*results, metric) or widened(speed, machine)
+            speed = adjusted(*results, metric) or widened(speed, *results)
         errors = [sum(sum(result.errors.values()) for result in side) for side in results]
         compared.append(
             Comparison(

@@ -11,13 +11,19 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from time import perf_counter, process_time, thread_time
+from time import get_clock_info, perf_counter, process_time, thread_time
 from typing import NamedTuple
 
 __all__ = ["Machine", "Part"]
 
-_EVERY = 0.025
 _WORK = 500
+# Seconds between samples. Several workers wait for one, as they share an event loop or a lock:
+# so rarely that it is no percentile's affair up to p99.
+_EVERY_ALONE = 0.025
+_EVERY = 0.25
+# Seconds: of a clock that ticks more rarely the samples are too short.
+_COARSE = 1e-5
+_NANO = 1e-9
 
 
 def _reference_work() -> None:
@@ -37,6 +43,7 @@ class Part(NamedTuple):
     """What was done between two looks at the machine; times are in seconds.
 
     reference: what the reference work took, the mean of before and after.
+    operations: that succeeded; what failed took its time, too.
     """
 
     reference: float
@@ -48,15 +55,16 @@ class Part(NamedTuple):
     def of(cls, numbers: Sequence[float]) -> Part:
         """From its line of four numbers; `ValueError` for others."""
         reference, seconds, operations, cpu_seconds = numbers
-        if not (reference and seconds and operations):
-            raise ValueError("nothing was done in it")
+        if not (reference and seconds and operations == int(operations)):
+            raise ValueError("it took no time, or had parts of operations")
         return cls(reference, seconds, int(operations), cpu_seconds)
 
 
 class _Sample(NamedTuple):
     began: float
     ended: float
-    cpu: float
+    cpu_began: float
+    cpu_ended: float
     took: float
 
 
@@ -71,20 +79,23 @@ class Machine:
     def __init__(self, *, alone: bool) -> None:
         self.alone = alone
         self.base = self.base_cpu = 0.0
-        self.due = 0.0
+        coarse = get_clock_info("thread_time").resolution > _COARSE
+        self.due = float("inf") if coarse else 0.0
         """When the next sample is, by `perf_counter`."""
         self._samples: list[_Sample] = []
         _reference_work()  # the first one is not like the others
 
     def sample(self, start: float, start_cpu: float) -> float:
         """Take one, in a round that started then; how long time stood still for it."""
-        began, cpu = perf_counter(), process_time()
+        cpu_began, began = process_time(), perf_counter()
         took = _timed()
-        ended = perf_counter()
-        at, cpu = self.base + began - start, self.base_cpu + cpu - start_cpu
+        ended, cpu_ended = perf_counter(), process_time()
         held = ended - began if self.alone else 0.0
-        self._samples.append(_Sample(at, at + ended - began - held, cpu, took))
-        self.due = ended + _EVERY
+        at, cpu_at = self.base - start, self.base_cpu - start_cpu
+        self._samples.append(
+            _Sample(at + began, at + ended - held, cpu_at + cpu_began, cpu_at + cpu_ended, took)
+        )
+        self.due = ended + (_EVERY_ALONE if self.alone else _EVERY)
         return held
 
     @property
@@ -101,13 +112,13 @@ class Machine:
         if not self._samples:
             return []  # operations at a rate: they are not held up
         ordered, found = sorted(ends), []
-        last = _Sample(seconds, seconds, cpu_seconds, _timed())
+        last = _Sample(seconds, seconds, cpu_seconds, cpu_seconds, _timed())
         for one, two in pairwise([*self._samples, last]):
             operations = bisect_right(ordered, two.began) - bisect_right(ordered, one.ended)
-            took = (one.took + two.took) / 2
-            if operations and took and two.began > one.ended:
-                cpu = max(0.0, two.cpu - one.cpu - one.took)
-                found.append(Part(took, two.began - one.ended, operations, cpu))
+            took, time = (one.took + two.took) / 2, two.began - one.ended
+            if took > _NANO < time:
+                cpu = max(0.0, two.cpu_began - one.cpu_ended)
+                found.append(Part(round(took, 9), round(time, 9), operations, round(cpu, 9)))
         return found
 
 

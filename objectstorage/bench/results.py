@@ -192,8 +192,8 @@ def load(lines: Iterable[str]) -> Report:
                 report = Report(**_checked(record, Report))
             elif record["type"] == "result" and report is not None:
                 result = Result(**_checked(record, Result))
-                if result.operations and not result.items:
-                    raise ValueError("operations that did nothing")
+                if result.operations and not (result.items and result.seconds):
+                    raise ValueError("operations that did nothing, or in no time")
                 for part in result.parts:
                     Part.of(part)
                 report.results.append(result)
@@ -226,6 +226,6 @@ def _fits(value: Any, kind: Any) -> bool:
     if inner:
         return any(_fits(value, one) for one in inner)
     if kind in (int, float):
-        # no number of a run is negative, infinite or none
-        return type(value) in (int, kind) and 0 <= value < float("inf")
+        # no number of a run is negative, and none so small or large that arithmetic fails
+        return type(value) in (int, kind) and (value == 0 or 1e-12 <= value <= 1e18)
     return kind is Any or isinstance(value, kind)

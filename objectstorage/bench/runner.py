@@ -210,7 +210,7 @@ def _measure(job: Workload, cell: Cell, repeat: int, config: Config, driver: Dri
     )
     after = job.retries
     parts = machine.parts(tally.ends, tally.seconds, tally.cpu)
-    tally.cpu = max(0.0, tally.cpu - machine.cpu)
+    tally.cpu = max(0.0, round(tally.cpu - machine.cpu, 9))
     every: array[float] = array("d")
     for samples in tally.latencies.values():
         every.extend(samples)
@@ -233,6 +233,6 @@ def _measure(job: Workload, cell: Cell, repeat: int, config: Config, driver: Dri
         peak_memory=tally.peak,
         errors=dict(tally.errors),
         retries=None if retries is None or after is None else after - retries,
-        parts=[[round(number, 9) for number in part] for part in parts],
+        parts=[list(part) for part in parts],
         client_bound=behind or tally.cpu > _BUSY * tally.seconds > 0,
     )
