@@ -8,7 +8,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import islice
 from time import perf_counter
@@ -103,7 +103,7 @@ def local(root: str, quick: bool, save: Save) -> Part:
         _memory(posix.make, root, layers, 256 * _MIB, 32 * _MIB),
         _last_page(os.path.join(root, "million"), 100 if quick else 1000),
     ]
-    return Part("posix", tables, _failures(groups))
+    return Part("posix", tables, [_machine(groups.values()), *_failures(groups)])
 
 
 def server(at: S3Server, quick: bool, save: Save) -> Part:
@@ -142,7 +142,8 @@ def server(at: S3Server, quick: bool, save: Save) -> Part:
         _table(f"s3, asyncio, {_IN_FLIGHT} in flight", S3_TASKS, faces, flying),
         _memory(s3.make, at, layers, 256 * _MIB, 64 * _MIB),
     ]
-    return Part("s3", tables, [_CHECKED, *_failures(groups), *_failures(flying)])
+    machine = _machine([*groups.values(), *flying.values()])
+    return Part("s3", tables, [machine, _CHECKED, *_failures(groups), *_failures(flying)])
 
 
 def _small(quick: bool) -> Config:
@@ -194,6 +195,16 @@ def _table(
         passed &= judge(goal, samples)[2] == "pass"
     columns = [title, "by", *layers, "ratio to the best (95 %)", "at least", "target"]
     return Table(columns, rows, passed)
+
+
+def _machine(reports: Iterable[Report]) -> str:
+    """How fast the machine was, and how fast it can be."""
+    took = [part[0] for report in reports for result in report.results for part in result.parts]
+    usual, fast = statistics.median(took), statistics.quantiles(took, n=20)[0]
+    return (
+        f"The machine: its reference work took {seconds_text(usual)} in the median, "
+        f"{seconds_text(fast)} in the fastest twentieth of the time."
+    )
 
 
 def _failures(groups: dict[str, Report]) -> list[str]:
