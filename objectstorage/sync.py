@@ -261,7 +261,8 @@ def _run(
     found = False
 
     def settle(done: set[Future[bool]]) -> None:
-        for future in done:
+        # in the order they were taken up, which is the names' with one job
+        for future in [each for each in waiting if each in done]:
             item = waiting.pop(future)
             try:
                 copied = future.result()

@@ -76,6 +76,15 @@ def test_both_ways(cli, store, tree, tmp_path):
     assert store.get("q/sub/b") == b"sub/b"
 
 
+def test_one_job_tells_in_order(cli, store, tmp_path):
+    names = [f"{n:03}" for n in range(200)]
+    for name in names:
+        (tmp_path / name).write_bytes(b"x")
+    code, lines, _ = cli(tmp_path, store.url, "--jobs", "1", "--json")
+    assert code == 0
+    assert [json.loads(line)["name"] for line in lines[:-1]] == names
+
+
 def test_dry_run_and_json(cli, store, tree):
     store.put("old", b"")
     code, lines, err = cli(tree, store.url, "--delete", "-n", "--jobs", "1")

@@ -65,19 +65,18 @@ def run_jobs(
     tells that the store can't be used at all, before anything went well.
     """
     with ThreadPoolExecutor(jobs, "objectstorage-cli") as pool:
-        waiting: set[Future[Record | None]] = set()
+        waiting: list[Future[Record | None]] = []
         try:
             for item in items:
-                waiting.add(pool.submit(work, item))
+                waiting.append(pool.submit(work, item))
                 if len(waiting) >= 2 * jobs:
-                    done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                    _settle(done, out, progress)
+                    waiting = _settle_some(waiting, out, progress)
             while waiting:
-                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                _settle(done, out, progress)
+                waiting = _settle_some(waiting, out, progress)
         except BaseException as exc:
             if isinstance(exc, StorageError) and not _is_hopeless(exc, progress):
-                _settle(wait(waiting).done, out, progress)
+                wait(waiting)
+                _settle(waiting, out, progress)
                 raise
             # the transfers under way notice at their next report
             progress.cancelled = True
@@ -85,8 +84,17 @@ def run_jobs(
             raise
 
 
+def _settle_some(
+    waiting: list[Future[Record | None]], out: Output, progress: Progress
+) -> list[Future[Record | None]]:
+    """Wait for one at least; those that are not done yet. Told in the order they were taken up."""
+    done, others = wait(waiting, return_when=FIRST_COMPLETED)
+    _settle([future for future in waiting if future in done], out, progress)
+    return [future for future in waiting if future in others]
+
+
 def _settle(done: Iterable[Future[Record | None]], out: Output, progress: Progress) -> None:
-    # successes first: whether an error is hopeless must not depend on the order of a set
+    # successes first: whether an error is hopeless must not depend on what ended first
     for future in sorted(done, key=lambda future: future.exception() is not None):
         try:
             record = future.result()
