@@ -309,6 +309,13 @@ def _settle_first(
         return info_of(key, head)
     folders = client.dialect is not None and client.dialect.folder_order
     if head.status == 404 and condition.create and folders:
+        path = quote_key(f"{client.options.prefix}{key}/")
+        try:
+            folder = yield from client.call("HEAD", path, deadline=deadline)
+        except StorageError:
+            raise error
+        if folder.status == 404:
+            raise error  # there was an object, which was deleted meanwhile
         raise ErrConflict(
             "this server takes the folder of that name for an object, and creates none; "
             "an unconditional write works"
