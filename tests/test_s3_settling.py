@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from s3_bench import KEY, AsyncFace, Bench, SyncFace, benches, data
 
-from objectstorage import ErrOutcomeUnknown, ErrTimeout, ErrUnavailable
+from objectstorage import ErrConflict, ErrExist, ErrOutcomeUnknown, ErrTimeout, ErrUnavailable
+from objectstorage.testing.proxy import Request
 from objectstorage.testing.servers import S3Server
 
 PART = 5 << 20
@@ -59,6 +60,40 @@ def test_a_lost_reply_and_a_refusal_is_unknown(bench: Bench, options: dict[str, 
     with pytest.raises(ErrOutcomeUnknown):
         bench.store.put(KEY, b"mine", **options)
     assert bench.direct.get(KEY) == b"mine"
+
+
+def test_what_was_deleted_before_we_looked_was_an_object(bench: Bench) -> None:
+    bench.store.probe()
+    bench.direct.put(KEY, b"theirs")
+
+    def meanwhile(request: Request) -> bool:
+        if request.method == "HEAD":
+            bench.direct.delete(KEY)
+        return False
+
+    bench.proxy.on(where=meanwhile).reset_before()
+    with pytest.raises(ErrExist):
+        bench.store.put(KEY, b"mine", create=True)
+    bench.store.put(KEY, b"mine", create=True)
+
+
+@pytest.mark.parametrize("emptied", [False, True])
+def test_a_folder_that_is_taken_for_the_object_is_a_conflict(bench: Bench, emptied: bool) -> None:
+    bench.direct.put(f"{KEY}/below", b"x")
+    if emptied:
+        bench.direct.delete(f"{KEY}/below")
+    with pytest.raises(ErrConflict):
+        bench.store.put(KEY, b"mine", create=True)
+    bench.store.put(KEY, b"mine")
+    assert bench.direct.get(KEY) == b"mine"
+
+
+def test_what_can_not_be_looked_at_is_the_refusal_itself(bench: Bench) -> None:
+    bench.direct.put(f"{KEY}/below", b"x")
+    bench.store.probe()
+    bench.proxy.on(method="HEAD", path=f"{KEY}/", nth=None).reset_before()
+    with pytest.raises(ErrExist):
+        bench.open(attempts=2).put(KEY, b"mine", create=True)
 
 
 def test_a_lost_reply_of_a_delete_is_no_failure(bench: Bench) -> None:
