@@ -24,7 +24,7 @@ from objectstorage.bench import (
     storage_target,
     tasks,
 )
-from objectstorage.bench.adjusted import adjusted, machine_speed, widened
+from objectstorage.bench.adjusted import adjusted, machine_speed
 from objectstorage.bench.compare import Side, compare
 from objectstorage.bench.driver import Pace, Record
 from objectstorage.bench.html import render
@@ -36,6 +36,7 @@ from objectstorage.bench.stats import Ratio, ratio
 from objectstorage.bench.workloads import Moved, Operation
 
 FAST, SLOW = 0.00035, 0.00065
+PLAIN = Ratio(1.0, 0.9, 1.1)
 
 
 def measured(
@@ -111,7 +112,7 @@ class TestAdjusted:
     def test_without_noise_it_is_exact(self):
         a = measured(0.001, 0.3, slope=0.6, seed=1, noise=0)
         b = measured(0.002, 0.7, slope=0.6, seed=2, noise=0)
-        assert adjusted(a, b, "throughput") == pytest.approx((0.5, 0.5, 0.5), rel=1e-3)
+        assert adjusted(PLAIN, a, b, "throughput") == pytest.approx((0.5, 0.5, 0.5), rel=1e-3)
 
     @pytest.mark.parametrize("noise", [0, 1])
     def test_a_machine_of_one_speed_leaves_the_plain_ratio(self, noise):
@@ -121,7 +122,7 @@ class TestAdjusted:
             [r.operations / r.seconds for r in b],
             paired=False,
         )
-        assert adjusted(a, b, "throughput") == pytest.approx(plain, rel=0.02)
+        assert adjusted(PLAIN, a, b, "throughput") == pytest.approx(plain, rel=0.02)
 
     @pytest.mark.parametrize("metric", ["throughput", "cpu", "p50", "p99"])
     @pytest.mark.parametrize(("factor", "says"), [(1.0, "inconclusive"), (4.0, "slower")])
@@ -138,32 +139,32 @@ class TestAdjusted:
         for result in b:
             for part in result.parts[::2]:
                 part[2] = 0.0
-        assert adjusted(a, b, "throughput").value == pytest.approx(0.5, rel=0.05)
+        assert adjusted(PLAIN, a, b, "throughput").value == pytest.approx(0.5, rel=0.05)
         for result in b:
             for part in result.parts:
                 part[2] = 0.0
-        assert adjusted(a, b, "throughput") is None
+        assert adjusted(PLAIN, a, b, "throughput") == PLAIN
 
     def test_an_operation_may_be_many_objects(self):
         a, b = measured(0.001, 0.5, seed=1), measured(0.001, 0.5, seed=1)
         b = [Result(**{**vars(r), "items": 3 * r.items}) for r in b]
         for metric in ("throughput", "cpu"):
-            assert adjusted(a, b, metric).value == pytest.approx(3)
+            assert adjusted(PLAIN, a, b, metric).value == pytest.approx(3)
 
     def test_nothing_feels_the_machine_twice_as_much_as_the_reference_work(self):
         a, b = (measured(0.001, share, slope=3, seed=3, noise=0) for share in (0.2, 0.8))
-        assert adjusted(a, b, "throughput").value < 0.95
+        assert adjusted(PLAIN, a, b, "throughput").value < 0.95
 
     def test_slower_on_a_faster_machine_is_noise_not_a_slope(self):
         a, b = (measured(0.001, share, slope=-1, seed=3, noise=0) for share in (0.2, 0.8))
         plain = stats.median(r.seconds / r.operations for r in a) / stats.median(
             r.seconds / r.operations for r in b
         )
-        assert adjusted(a, b, "throughput").value == pytest.approx(plain, rel=1e-3)
+        assert adjusted(PLAIN, a, b, "throughput").value == pytest.approx(plain, rel=1e-3)
 
     def test_few_repeats_have_no_interval(self):
         a, b = measured(0.001, 0.5, repeats=5), measured(0.001, 0.5, repeats=9)
-        assert adjusted(a, b, "throughput")[1:] == (0.0, math.inf)
+        assert adjusted(PLAIN, a, b, "throughput")[1:] == (0.0, math.inf)
 
     def test_the_interval_holds_as_often_as_it_says(self, monkeypatch):
         monkeypatch.setattr(stats, "_RESAMPLES", 300)
@@ -171,7 +172,7 @@ class TestAdjusted:
         for n in range(200):
             a = measured(0.001, 0.3, slope=0.8, repeats=7, seed=2 * n)
             b = measured(0.0011, 0.6, slope=0.8, repeats=7, seed=2 * n + 1)
-            found.append(adjusted(a, b, "throughput"))
+            found.append(adjusted(PLAIN, a, b, "throughput"))
         held = sum(r.low <= 1 / 1.1 <= r.high for r in found)
         assert held >= 0.93 * len(found)
 
@@ -179,7 +180,7 @@ class TestAdjusted:
         a, b = measured(0.001, 0.1, seed=1), measured(0.002, 0.1, seed=2)
         for result in b:
             result.parts.clear()
-        assert adjusted(a, b, "throughput") is None
+        assert adjusted(PLAIN, a, b, "throughput") == PLAIN
         ((found,), _) = compare(side(a, "a"), side(b, "b"))
         assert (found.machine, found.verdict) == (None, "slower")
 
@@ -228,12 +229,13 @@ class TestWidened:
 
     def test_the_usual_noise_widens_nothing(self):
         a, b = measured(0.001, 0, seed=1), measured(0.001, 0, seed=2)
-        assert widened(Ratio(1.0, 0.9, 1.1), a, b) == Ratio(1.0, 0.9, 1.1)
+        assert adjusted(PLAIN, a, b, "p50") == PLAIN
 
     def test_all_of_it_may_be_the_machine(self):
         fast, slow = measured(0.001, 0, noise=0), measured(0.001, 1, noise=0)
-        factor, plain = SLOW / FAST, Ratio(1.0, 0.9, 1.1)
-        assert widened(plain, fast, slow) == pytest.approx((1.0, 0.9 / factor, 1.1 * factor))
+        factor = SLOW / FAST
+        bounds = (1.0, 0.9 / factor, 1.1 * factor)
+        assert adjusted(PLAIN, fast, slow, "p50") == pytest.approx(bounds)
 
 
 class TestParts:

@@ -19,7 +19,7 @@ from objectstorage.bench.machine import Part
 from objectstorage.bench.results import Result
 from objectstorage.bench.stats import Ratio, bootstrap, median
 
-__all__ = ["adjusted", "machine_speed", "widened"]
+__all__ = ["adjusted", "machine_speed"]
 
 # Speeds of one machine that differ by no more are its usual noise.
 _APART = 1.05
@@ -33,12 +33,16 @@ _NO_SPREAD = 1e-12
 _STEEPEST = 2.0
 
 
-def adjusted(a: Sequence[Result], b: Sequence[Result], metric: str) -> Ratio | None:
+def adjusted(plain: Ratio, a: Sequence[Result], b: Sequence[Result], metric: str) -> Ratio:
     """B's speed as a multiple of A's, were the machine's the same; of one cell's repeats.
 
     The slope is fitted anew in each resample of the bootstrap, so that the
-    interval holds what is not known of it; without one it is as `widened`. None
-    if a side has no parts, or the metric can't be told of parts.
+    interval holds what is not known of it. What can't be cut into parts, a
+    percentile, has the interval of `plain` widened by all the speeds that the
+    machine had: it may lie among what was done while it was fast on one side,
+    and while it was slow on the other.
+
+    plain: the speed as it was measured; also the result, where a side has no parts.
 
     >>> def run(speed):
     ...     parts = [[1.0, 1.0, 100 * speed, 1.0], [2.0, 1.0, 50 * speed, 1.0]]
@@ -48,49 +52,28 @@ def adjusted(a: Sequence[Result], b: Sequence[Result], metric: str) -> Ratio | N
     ...         Result(**of, **whole, repeat=n, parts=[parts[n % 2], parts[n > 0]])
     ...         for n in range(6)
     ...     ]
-    >>> round(adjusted(run(1), run(3), "throughput").value, 6)
+    >>> round(adjusted(Ratio(9.0, 8.0, 10.0), run(1), run(3), "throughput").value, 6)
     3.0
     """
-    if metric not in ("throughput", "cpu"):
-        return None
+    machine = machine_speed(a, b)
     sides = [_side(results, metric) for results in (a, b)]
-    if not all(sides):
-        return None
+    if machine is None or not all(sides):
+        return plain
     flips = _flips(sides)
+    if metric not in ("throughput", "cpu"):
+        if not flips and not _apart(machine) and _looks_again(sides):
+            return plain
+        every = [x for side in sides for repeat in side for x in repeat.references]
+        most = exp(max(every) - min(every))
+        return Ratio(plain.value, plain.low / most, plain.high * most)
 
     def draw(rng: random.Random) -> float:
         return _speed([rng.choices(side, k=len(side)) for side in sides], flips)
 
     speed = bootstrap(_speed(sides, flips), draw, min(map(len, sides)))
-    return speed if flips else _without(speed, machine_speed(a, b))
-
-
-def widened(speed: Ratio, a: Sequence[Result], b: Sequence[Result]) -> Ratio:
-    """The interval of a percentile with what the machine's own speed may have made of it.
-
-    All of an operation's time may go with the machine's speed, or none; and a
-    percentile may lie among what was done while the machine was fast on one side,
-    and while it was slow on the other.
-    """
-    sides = [_side(results, "throughput") for results in (a, b)]
-    machine = machine_speed(a, b)
-    if not all(sides) or machine is None:
+    if flips or not _apart(machine):
         return speed
-    if _looks_again(sides) and not _flips(sides) and not _apart(machine):
-        return speed
-    every = [x for side in sides for repeat in side for x in repeat.references]
-    most = exp(max(every) - min(every))
-    return Ratio(speed.value, speed.low / most, speed.high * most)
-
-
-def _apart(machine: float) -> bool:
-    return max(machine, 1 / machine) > _APART
-
-
-def _without(speed: Ratio, machine: float | None) -> Ratio:
-    """The interval with the speed there is if all of it went with the machine's."""
-    if machine is None or not _apart(machine):
-        return speed
+    # all of an operation's time may go with the machine's speed, or none
     return Ratio(speed.value, speed.low / max(1, machine), speed.high / min(1, machine))
 
 
@@ -104,6 +87,10 @@ def machine_speed(a: Sequence[Result], b: Sequence[Result]) -> float | None:
         seconds = fsum(part.seconds for part in parts)
         took.append(fsum(part.reference * part.seconds for part in parts) / seconds)
     return took[0] / took[1]
+
+
+def _apart(machine: float) -> bool:
+    return max(machine, 1 / machine) > _APART
 
 
 class _Products(NamedTuple):
@@ -166,7 +153,7 @@ def _side(results: Sequence[Result], metric: str) -> list[_Repeat]:
     for result in results:
         parts = []
         for part in map(Part.of, result.parts):
-            time = part.seconds if metric == "throughput" else part.cpu_seconds
+            time = part.cpu_seconds if metric == "cpu" else part.seconds
             if time:
                 items = part.operations * result.items / result.operations
                 parts.append((part.reference, time, items))

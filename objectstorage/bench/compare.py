@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from objectstorage.bench.adjusted import adjusted, machine_speed, widened
+from objectstorage.bench.adjusted import adjusted, machine_speed
 from objectstorage.bench.config import Cell
 from objectstorage.bench.results import METRICS, Report
 from objectstorage.bench.stats import Ratio, median, ratio
@@ -111,7 +111,7 @@ def compare(
         speed = ratio(xs, ys, paired=both) if METRICS[metric] else ratio(ys, xs, paired=both)
         machine = None if paired or metric == "memory" else machine_speed(*results)
         if machine is not None:
-            speed = adjusted(*results, metric) or widened(speed, *results)
+            speed = adjusted(speed, *results, metric)
         errors = [sum(sum(result.errors.values()) for result in side) for side in results]
         compared.append(
             Comparison(
