@@ -11,6 +11,7 @@ from time import thread_time
 from types import SimpleNamespace
 
 import pytest
+from long import much
 
 from objectstorage import ErrBadRequest, open_storage
 from objectstorage.bench import (
@@ -169,7 +170,7 @@ class TestAdjusted:
     def test_the_interval_holds_as_often_as_it_says(self, monkeypatch):
         monkeypatch.setattr(stats, "_RESAMPLES", 300)
         found = []
-        for n in range(200):
+        for n in range(much(70, 200)):
             a = measured(0.001, 0.3, slope=0.8, repeats=7, seed=2 * n)
             b = measured(0.0011, 0.6, slope=0.8, repeats=7, seed=2 * n + 1)
             found.append(adjusted(PLAIN, a, b, "throughput"))

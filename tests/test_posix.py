@@ -287,6 +287,22 @@ def test_conflicts_both_ways(root: Path, store: PosixStorage) -> None:
             store.put(key, b"", if_match="x")
 
 
+def test_a_taken_key_is_found_before_anything_is_written(root: Path, store: PosixStorage) -> None:
+    store.put("a", b"1")
+    store.put("b", b"2")
+    temporaries = root / ".objectstorage/tmp"
+    before = temporaries.stat().st_mtime_ns
+    for call in (
+        lambda: store.put("b", b"3", create=True),
+        lambda: store.put("b", iter([b"3"]), create=True),
+        lambda: store.copy("a", "b", create=True),
+    ):
+        with pytest.raises(errors.ErrExist):
+            call()
+    assert temporaries.stat().st_mtime_ns == before
+    assert store.get("b") == b"2"
+
+
 def test_empty_directories_are_nothing(root: Path, store: PosixStorage) -> None:
     store.put("z", b"")
     (root / "a/b/c").mkdir(parents=True)

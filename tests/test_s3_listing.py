@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from long import much
 from minio import Minio
 
 from objectstorage.errors import ErrBackend
@@ -191,7 +192,7 @@ _KEYS = st.lists(_TEXT.filter(_holdable), max_size=25)
 
 
 @given(_KEYS, _TEXT, _TEXT, st.integers(1, 7))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=much(100, 3000), deadline=None)
 def test_by_bytes(keys: list[str], prefix: str, start_after: str, cap: int) -> None:
     prefix = prefix.lstrip("/")
     server = ByBytes(keys, cap)
@@ -202,7 +203,7 @@ def test_by_bytes(keys: list[str], prefix: str, start_after: str, cap: int) -> N
 
 @given(_KEYS, _KEYS, _TEXT, _TEXT, st.integers(1, 7))
 @example(["b", "b/0"], [], "b", "0", 1)
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=much(200, 6000), deadline=None)
 def test_by_folders(
     keys: list[str], deleted: list[str], prefix: str, start_after: str, cap: int
 ) -> None:
@@ -214,7 +215,7 @@ def test_by_folders(
 
 
 @given(_KEYS, st.data(), st.integers(1, 7))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=much(100, 3000), deadline=None)
 def test_by_folders_after_a_key(keys: list[str], data: st.DataObject, cap: int) -> None:
     """A listing that goes on after one of its own keys, as a pager does."""
     server = ByFolders(keys, cap)
@@ -262,7 +263,7 @@ def test_a_prefix_that_no_key_can_have_asks_nothing() -> None:
 
 
 @given(_KEYS, _KEYS, st.randoms(use_true_random=False), st.integers(1, 5), st.booleans())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=much(100, 3000), deadline=None)
 def test_what_stays_is_listed_once_whatever_comes_and_goes(
     staying: list[str], others: list[str], random: Random, cap: int, folders: bool
 ) -> None:

@@ -14,6 +14,7 @@ from objectstorage._plans import check_errors_option, keys_of, outcome, placed
 from objectstorage.bodies import Source, as_buffer, as_source, check_size
 from objectstorage.errors import (
     ErrDurabilityUnknown,
+    ErrExist,
     ErrNotExist,
     ErrPreconditionFailed,
     ErrTimeout,
@@ -129,6 +130,8 @@ class LocalStorage(ReadingStorage):
             view = as_buffer(data, size)
             source = as_source(data, size) if view is None else None
             durable = self._durable if durable is None else durable
+            if create:
+                self._check_free(path)
             root, temporary = self._temporary(durable)
             try:
                 if source is None:
@@ -190,6 +193,22 @@ class LocalStorage(ReadingStorage):
             ) from exc
         except OSError as exc:
             raise write_error(exc) from exc
+
+    def _check_free(self, path: bytes) -> None:
+        """`ErrExist` if an object is seen there, before all is written and synced in vain.
+
+        What takes the place after this, or can't be told now, `publish` finds.
+        """
+        try:
+            fd = self._open(path)
+        except OSError:
+            return
+        try:
+            taken = regular(ops.fstat(fd))
+        finally:
+            ops.close(fd)
+        if taken:
+            raise ErrExist("the key is taken")
 
     def _temporary(self, durable: bool) -> tuple[Root, Temporary]:
         while True:
@@ -325,6 +344,8 @@ class LocalStorage(ReadingStorage):
             path = self._naming.path(dst)
             fd = self._source(src)
             try:
+                if create:
+                    self._check_free(path)
                 root, temporary = self._temporary(self._durable)
                 try:
                     about = self._copy_content(fd, temporary)
