@@ -355,8 +355,8 @@ class TestClock:
         assert looks.sample(start + held, cpu) == held
         clocks.go(1.0, 0.5)
         # what lies between the rounds is nobody's
-        looks.base, looks.base_cpu = clocks.wall - start - 2 * held, clocks.cpu - cpu
-        base = looks.base
+        base, base_cpu = clocks.wall - start - 2 * held, clocks.cpu - cpu
+        looks.begin_round(base, base_cpu)
         clocks.go(7.0, 7.0)
         start, cpu = clocks.wall, clocks.cpu
         clocks.go(1.0, 0.5)
@@ -365,13 +365,29 @@ class TestClock:
         end = base + clocks.wall - start - held
         first = 0.5 - held
         ends = [first + 1.0, first + 2.0, base + 0.5, base + 1.0, end]
-        parts = looks.parts(ends, end, looks.base_cpu + clocks.cpu - cpu)
+        parts = looks.parts(ends, end, base_cpu + clocks.cpu - cpu)
         assert parts == [
             Part(0.25, pytest.approx(2.0), 2, pytest.approx(1.0)),
             Part(0.25, pytest.approx(2.0), 2, pytest.approx(1.0)),
             Part(0.25, pytest.approx(3.0), 1, pytest.approx(2.0)),
         ]
         assert looks.cpu == pytest.approx(0.75)
+
+    @pytest.mark.parametrize("alone", [True, False])
+    def test_a_sample_behind_a_rounds_last_operation_is_at_its_end(self, alone, monkeypatch):
+        clocks = Clocks(monkeypatch, machine)
+        looks = Machine(alone=alone)
+        start = clocks.wall
+        start += looks.sample(start, clocks.cpu)
+        clocks.go(4.0, 4.0)  # an operation, until 1.0, and a while in which others ran
+        looks.sample(start, clocks.cpu)
+        looks.begin_round(1.0, 5.0)
+        start = clocks.wall
+        held = looks.sample(start, clocks.cpu)
+        clocks.go(2.0, 2.0)
+        end = 1.0 + clocks.wall - start - held
+        parts = looks.parts([1.0, 2.0, end], end, 7.0)
+        assert [part.operations for part in parts] == [1, 2]
 
     @pytest.mark.parametrize("face", ["threads", "tasks"])
     def test_time_stands_still_for_the_only_worker(self, face, monkeypatch):

@@ -71,19 +71,32 @@ class _Sample(NamedTuple):
 class Machine:
     """Samples of the machine's speed, on the clock of one measurement.
 
-    That clock is `base` at the start of a round, and counts what is measured,
-    not what is prepared between rounds. One worker samples, between two of its
-    operations. Time stands still for it if it is `alone`; others go on meanwhile.
+    That clock counts what is measured, not what is prepared between rounds. One
+    worker samples, between two of its operations. Time stands still for it if it
+    is `alone`; others go on meanwhile.
     """
 
     def __init__(self, *, alone: bool) -> None:
         self.alone = alone
-        self.base = self.base_cpu = 0.0
+        self._base = self._base_cpu = 0.0
         coarse = get_clock_info("thread_time").resolution > _COARSE
         self.due = float("inf") if coarse else 0.0
         """When the next sample is, by `perf_counter`."""
         self._samples: list[_Sample] = []
         _reference_work()  # the first one is not like the others
+
+    def begin_round(self, base: float, base_cpu: float) -> None:
+        """A round starts, at that time and CPU time of the measurement.
+
+        The round before ended with its last operation: a sample after that was
+        taken at its end, or it would seem to come after some of this round.
+        """
+        self._base, self._base_cpu = base, base_cpu
+        if self._samples:
+            last = self._samples[-1]
+            self._samples[-1] = last._replace(
+                began=min(last.began, base), ended=min(last.ended, base)
+            )
 
     def sample(self, start: float, start_cpu: float) -> float:
         """Take one, in a round that started then; how long time stood still for it."""
@@ -91,7 +104,7 @@ class Machine:
         took = _timed()
         ended, cpu_ended = perf_counter(), process_time()
         held = ended - began if self.alone else 0.0
-        at, cpu_at = self.base - start, self.base_cpu - start_cpu
+        at, cpu_at = self._base - start, self._base_cpu - start_cpu
         self._samples.append(
             _Sample(at + began, at + ended - held, cpu_at + cpu_began, cpu_at + cpu_ended, took)
         )

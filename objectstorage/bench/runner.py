@@ -185,7 +185,7 @@ def _rounds(
             machine=machine,
         )
         if machine is not None:
-            machine.base, machine.base_cpu = tally.seconds, tally.cpu
+            machine.begin_round(tally.seconds, tally.cpu)
         known = reset_peak()
         resident, before = resident_memory(), tally.attempts
         (job.target.driver or driver)(job.operations, pace, records)
