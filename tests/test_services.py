@@ -11,6 +11,7 @@ import ssl
 import subprocess
 import sys
 import threading
+import traceback
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -550,6 +551,41 @@ def test_the_callers_headers_are_sent() -> None:
     with running(app) as address, httpx.Client(verify=TLS, headers={"x-a": "1"}) as http:
         Client(address + "/", http, headers={"authorization": "Bearer t"}).caches.delete("g", "k")
     assert (seen[0][b"x-a"], seen[0][b"authorization"]) == (b"1", b"Bearer t")
+
+
+def test_a_password_in_the_url_is_sent_and_not_logged(face: str, caplog: Any) -> None:
+    seen = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            seen.append(dict(scope["headers"])[b"authorization"])
+            await send({"type": "http.response.start", "status": 204, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+
+    caplog.set_level(logging.DEBUG)
+    kit = Face(face)
+    kinds = (httpx.AsyncClient, AsyncClient) if kit.is_async else (httpx.Client, Client)
+    with running(app) as address, kit.make(kinds[0], verify=TLS) as http:
+        url = address.replace("://", "://m%65:s3cret@")
+        kit.make(kinds[1], url, http).caches.delete("g", "k")
+        own = {"Authorization": "Bearer t"}
+        kit.make(kinds[1], url, http, headers=own).caches.delete("g", "k")
+    kit.close()
+    assert seen == [b"Basic bWU6czNjcmV0", b"Bearer t"]
+    assert "HTTP Request: DELETE " + address in caplog.text
+    assert "s3cret" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "s3cret", "ftp://s3cret@host", "http://", "http://host:s3cret", "http://host/?s3cret"],
+)
+def test_what_is_no_services_url(url: str) -> None:
+    with httpx.Client(verify=TLS) as http, pytest.raises(errors.ErrBadRequest) as caught:
+        Client(url, http)
+    text = "".join(traceback.format_exception(caught.value))
+    assert "http(s)://host" in text
+    assert "s3cret" not in text
 
 
 def test_the_client_imports_nothing_internal() -> None:

@@ -8,6 +8,7 @@ from typing import Any, Generic, Self, TypeVar
 import httpx
 
 from objectstorage.client.replies import CODE_HEADER, error_of
+from objectstorage.client.urls import place_of
 from objectstorage.errors import ErrFromRemote, ErrUnavailable
 
 __all__ = ["AsyncCalls", "AsyncStream", "parsed"]
@@ -20,9 +21,8 @@ class AsyncCalls:
     """Sends requests below one URL, by the caller's httpx client."""
 
     def __init__(self, url: str, http: httpx.AsyncClient, headers: Mapping[str, str]) -> None:
-        self._url = url.rstrip("/")
+        self._url, self._headers = place_of(url, headers)
         self._http = http
-        self._headers = dict(headers)
 
     async def call(self, method: str, path: str, **options: Any) -> httpx.Response:
         """The reply, read; `ErrFromRemote` for one that is no success."""

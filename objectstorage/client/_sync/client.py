@@ -22,10 +22,12 @@ __all__ = ["Client"]
 class Client:
     """Calls the service at `url` by the caller's httpx client, which stays the caller's.
 
-    `headers` are sent with every request. Errors are the package's: a reply
-    that is no success is `ErrFromRemote`, whose cause is what the service said
-    (`is_err_not_exist(err)`), with `status`, `code`, `details` and `response`;
-    no reply is `ErrUnavailable`. Nothing is tried again.
+    `headers` are sent with every request. Credentials in the URL are sent as one
+    of them (Basic, unless there is another `Authorization`), so that no log of
+    URLs has them. `ErrBadRequest` for what is no service's URL. Errors are the
+    package's: a reply that is no success is `ErrFromRemote`, whose cause is what
+    the service said (`is_err_not_exist(err)`), with `status`, `code`, `details`
+    and `response`; no reply is `ErrUnavailable`. Nothing is tried again.
     """
 
     def __init__(
