@@ -180,7 +180,9 @@ def big(place: Place, entries: int) -> Big:
     begun = perf_counter()
     data.checkpoint()
     checkpoint = perf_counter() - begun
-    data.write([Put("entry", f"{name:08}", b"new") for name in range(0, entries, entries // 100)])
+    data.write(
+        [Put("entry", f"{name:08}", b"new") for name in range(0, entries, max(1, entries // 100))]
+    )
     begun = perf_counter()
     data.checkpoint()
     again = perf_counter() - begun
