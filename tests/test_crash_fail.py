@@ -15,12 +15,13 @@ from conftest import Tried
 from lean import lean
 from long import LONG
 
+from objectstorage.errors import ErrExist
 from objectstorage.local import ops
 from objectstorage.local.atomic import Temporary
 from objectstorage.posix import PosixStorage
 from objectstorage.posixflat import PosixFlatStorage
 from objectstorage.storage import Storage
-from objectstorage.testing.crash import SCENARIOS, Open, Scenario
+from objectstorage.testing.crash import SCENARIOS, Machine, Open, Scenario, Step
 from objectstorage.testing.crash_fail import FAILURES, fail_everywhere
 
 pytestmark = pytest.mark.faults
@@ -74,6 +75,23 @@ def test_each_operation_fails(
     # what writes nothing meets no limit of what is written
     assert failures or error == errno.EFBIG
     tried("resources", f"operations on files that failed with {errno.errorcode[error]}", failures)
+
+
+@pytest.mark.parametrize("open_store", [posix, flat])
+@pytest.mark.parametrize("error", [errno.EIO, errno.EACCES])
+def test_each_operation_fails_of_a_create_that_is_refused(
+    tmp_path: Path, open_store: Open, error: int
+) -> None:
+    def refused(machine: Machine) -> None:
+        for call in (
+            lambda: machine.store.put("top", b"new", create=True),
+            lambda: machine.store.copy("a/b/k", "top", create=True),
+        ):
+            with pytest.raises(ErrExist):
+                call()
+
+    scenario = named("create")._replace(steps=(Step(refused, {}),))
+    assert fail_everywhere(scenario, tmp_path, open_store, error)
 
 
 # -- a store that fails badly must be noticed ----------------------------------

@@ -10,7 +10,6 @@ from fleet import Fleet, until
 
 from objectstorage import open_storage
 from objectstorage.cli.__main__ import main
-from objectstorage.cli._services import shown
 from objectstorage.datamanager import DataManager
 from objectstorage.wrappers import PrefixStorage
 
@@ -99,15 +98,3 @@ def test_a_port_that_is_none_is_a_usage_error(
 ) -> None:
     assert main(["runservice", "--port", port]) == 2
     assert "--port" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("url", "expected"),
-    [
-        ("http://me:s3cret@host:8470/runs", "http://host:8470/runs"),
-        ("https://s3cret@host", "https://host"),
-        ("http://[::1]:8470", "http://[::1]:8470"),
-    ],
-)
-def test_an_executor_says_its_service_without_the_password(url: str, expected: str) -> None:
-    assert shown(url) == expected

@@ -577,8 +577,29 @@ def test_a_password_in_the_url_is_sent_and_not_logged(face: str, caplog: Any) ->
 
 
 @pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://me:s3cret@host:8470/runs/", "http://host:8470/runs"),
+        ("https://s3cret@host", "https://host"),
+        ("http://[::1]:8470", "http://[::1]:8470"),
+    ],
+)
+def test_a_client_says_its_service_without_the_password(url: str, shown: str) -> None:
+    with httpx.Client(verify=TLS) as http:
+        assert Client(url, http).calls.url == shown
+
+
+@pytest.mark.parametrize(
     "url",
-    ["", "s3cret", "ftp://s3cret@host", "http://", "http://host:s3cret", "http://host/?s3cret"],
+    [
+        "",
+        "s3cret",
+        "ftp://s3cret@host",
+        "http://",
+        "http://host:s3cret",
+        "http://host/?s3cret",
+        "http://host/?",
+    ],
 )
 def test_what_is_no_services_url(url: str) -> None:
     with httpx.Client(verify=TLS) as http, pytest.raises(errors.ErrBadRequest) as caught:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from argparse import Namespace
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from objectstorage.cli._output import Usage
 from objectstorage.cli._parser import Parser
@@ -20,7 +19,6 @@ __all__ = [
     "headers_of",
     "need_services",
     "open_services_store",
-    "shown",
     "token",
 ]
 
@@ -44,12 +42,6 @@ def add_service(parser: Parser) -> None:
         default=os.environ.get("OBJECTSTORAGE_RUNSERVICE", f"http://127.0.0.1:{PORT}"),
         help=f"the run service's; or OBJECTSTORAGE_RUNSERVICE (http://127.0.0.1:{PORT})",
     )
-
-
-def shown(url: str) -> str:
-    """The URL without what may be a password in it."""
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def token() -> str | None:

@@ -21,7 +21,6 @@ from objectstorage.cli._services import (
     headers_of,
     need_services,
     open_services_store,
-    shown,
     token,
 )
 from objectstorage.cli._session import Session
@@ -82,5 +81,5 @@ async def _execute(args: Namespace, session: Session, out: Output) -> None:
 
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, told)
-        out.message(f"executor {executor.name}, run service {shown(args.url)}, store {store.url}")
+        out.message(f"executor {executor.name}, run service {client.calls.url}, store {store.url}")
         await executor.run()

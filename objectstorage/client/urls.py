@@ -27,7 +27,7 @@ def place_of(url: str, headers: Mapping[str, str]) -> tuple[str, httpx.Headers]:
         parts = httpx.URL(url)
     except httpx.InvalidURL:
         parts = httpx.URL()  # its message shows the URL
-    if parts.scheme not in ("http", "https") or not parts.host or parts.query or parts.fragment:
+    if parts.scheme not in ("http", "https") or not parts.host or {"?", "#"} & set(url):
         raise ErrBadRequest("a service's URL is http(s)://host[:port][/path]")
     if parts.userinfo:
         pair = f"{parts.username}:{parts.password}".encode()

@@ -201,12 +201,12 @@ class LocalStorage(ReadingStorage):
         """
         try:
             fd = self._open(path)
+            try:
+                taken = regular(ops.fstat(fd))
+            finally:
+                ops.let_go(fd)
         except OSError:
             return
-        try:
-            taken = regular(ops.fstat(fd))
-        finally:
-            ops.close(fd)
         if taken:
             raise ErrExist("the key is taken")
 

@@ -21,7 +21,7 @@ class AsyncCalls:
     """Sends requests below one URL, by the caller's httpx client."""
 
     def __init__(self, url: str, http: httpx.AsyncClient, headers: Mapping[str, str]) -> None:
-        self._url, self._headers = place_of(url, headers)
+        self.url, self._headers = place_of(url, headers)
         self._http = http
 
     async def call(self, method: str, path: str, **options: Any) -> httpx.Response:
@@ -41,7 +41,7 @@ class AsyncCalls:
         """The reply's head; the body is the caller's to read and to close."""
         given = {name: value for name, value in params.items() if value is not None}
         request = self._http.build_request(
-            method, self._url + path, params=given, headers=self._headers, **options
+            method, self.url + path, params=given, headers=self._headers, **options
         )
         try:
             response = await self._http.send(request, stream=True)
